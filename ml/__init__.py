@@ -1,0 +1,1 @@
+"""Problems, their features, training and prediction: what a tenant's marts can foretell."""

@@ -1,0 +1,1 @@
+"""Nocturne: nightly analytics for music streaming, many tenants on one installation."""

@@ -1,0 +1,1 @@
+"""The ledger's migrations, one Alembic revision a change; `ledger.migrate` runs them."""

@@ -1,0 +1,148 @@
+"""The door to PostgreSQL: the only importer of psycopg and ADBC.
+
+Stations connect as their tenant's own role, so that PostgreSQL itself keeps one tenant from another's schemas; only the ledger
+and the provisioning of tenants use the installation's role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, LiteralString, cast
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+
+from nocturne.errors import DatabaseUnavailable
+from nocturne.settings import Settings
+from nocturne.tenants import Tenant
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DATABASE = "nocturne"
+Connection = psycopg.Connection[tuple[Any, ...]]
+Composable = sql.Composable
+SQL = sql.SQL
+Identifier = sql.Identifier
+Literal = sql.Literal
+
+
+def statement(text: str) -> sql.SQL:
+    """Trusted SQL text (ours, never a user's) as psycopg wants it."""
+    return sql.SQL(cast(LiteralString, text))
+
+
+def uri(settings: Settings, *, role: str | None = None, database: str = DATABASE, scheme: str = "postgresql") -> str:
+    """The connection URI of `role` (default: the installation's own). Holds the password: never log it."""
+    role = role or settings.postgres_user
+    password = quote(settings.password(role), safe="")
+    return f"{scheme}://{quote(role, safe='')}:{password}@{settings.postgres_address}:{settings.postgres_port}/{database}"
+
+
+@contextmanager
+def connect(settings: Settings, *, role: str | None = None, database: str = DATABASE, autocommit: bool = False) -> Iterator[Connection]:
+    """A connection as `role`; commits at the end of the block, rolls back on an error. Raises DatabaseUnavailable if PostgreSQL is not
+    there or goes away in the middle.
+    """
+    with _speaking(settings):
+        with psycopg.connect(
+            host=settings.postgres_address,
+            port=settings.postgres_port,
+            user=role or settings.postgres_user,
+            password=settings.password(role or settings.postgres_user),
+            dbname=database,
+            autocommit=autocommit,
+            connect_timeout=10,
+            application_name="nocturne",
+        ) as connection:
+            yield connection
+
+
+@contextmanager
+def load_arrow(settings: Settings, *, role: str) -> Iterator[Loader]:
+    """One transaction over ADBC, for statements and COPY of Arrow streams; commits at the end of the block, else rolls back."""
+    from adbc_driver_postgresql import dbapi
+
+    with _speaking(settings):
+        with dbapi.connect(uri(settings, role=role)) as connection:
+            yield Loader(connection)
+            connection.commit()
+
+
+class Loader:
+    """An open transaction that takes Arrow streams by COPY."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def execute(self, text: str) -> None:
+        """Run one trusted statement."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(text)
+
+    def append(self, schema: str, table: str, rows: pa.RecordBatchReader | pa.Table) -> int:
+        """COPY `rows` behind the rows of an existing table whose columns have the same names; the number of rows."""
+        with self._connection.cursor() as cursor:
+            return int(cursor.adbc_ingest(table, rows, mode="append", db_schema_name=schema))
+
+
+@contextmanager
+def _speaking(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise _unavailable(settings, error) from error
+    except Exception as error:
+        # ADBC's errors are told by name: importing its module only to catch them would cost every task its import.
+        if type(error).__module__.startswith("adbc_driver_manager") and type(error).__name__ == "OperationalError":
+            raise _unavailable(settings, error) from error
+        raise
+
+
+def _unavailable(settings: Settings, error: Exception) -> DatabaseUnavailable:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return DatabaseUnavailable(
+        f"PostgreSQL at {settings.postgres_address}:{settings.postgres_port} is not to be had: {reason}.",
+        next_step="Start it (`make up`), or correct NOCTURNE_POSTGRES_HOST and _PORT; the task is tried again by itself.",
+    )
+
+
+def provision(tenant: Tenant, settings: Settings) -> None:
+    """Make the tenant's roles, schemas and grants, or bring them up to date. Run again, it changes nothing.
+
+    The owner role owns the tenant's schemas and reads nothing else. The reader role reads published marts and predictions alone.
+    """
+    owner, reader = Identifier(tenant.owner_role), Identifier(tenant.reader_role)
+    with connect(settings) as connection:
+        # Two nights may provision at once, and CREATE SCHEMA IF NOT EXISTS is not safe against itself.
+        connection.execute("SELECT pg_advisory_xact_lock(hashtext('nocturne.provision'))")
+        for role in (tenant.owner_role, tenant.reader_role):
+            there = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
+            verb = SQL("ALTER" if there else "CREATE")
+            connection.execute(
+                SQL("{} ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT PASSWORD {}").format(
+                    verb, Identifier(role), Literal(settings.password(role))
+                )
+            )
+            connection.execute(SQL("GRANT CONNECT ON DATABASE {} TO {}").format(Identifier(DATABASE), Identifier(role)))
+        connection.execute(SQL("ALTER ROLE {} SET default_transaction_read_only = on").format(reader))
+        for schema in tenant.schemas:
+            name = Identifier(schema)
+            connection.execute(SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}").format(name, owner))
+        for schema in (tenant.marts_schema, tenant.ml_schema):
+            name = Identifier(schema)
+            connection.execute(SQL("GRANT USAGE ON SCHEMA {} TO {}").format(name, reader))
+            connection.execute(SQL("GRANT SELECT ON ALL TABLES IN SCHEMA {} TO {}").format(name, reader))
+            connection.execute(
+                SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {} IN SCHEMA {} GRANT SELECT ON TABLES TO {}").format(owner, name, reader)
+            )
+
+
+def fetch(settings: Settings, query: Composable | str, parameters: Sequence[Any] = (), *, role: str) -> list[dict[str, Any]]:
+    """All rows of a small query as dictionaries."""
+    with connect(settings, role=role) as connection:
+        cursor = connection.execute(statement(query) if isinstance(query, str) else query, parameters or None)
+        names = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -1,0 +1,73 @@
+"""Fixtures that every room's tests share: settings of a throw-away installation, its PostgreSQL, a tenant."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nocturne.installation.database import EmbeddedDatabase
+from nocturne.ledger import Ledger, migrate
+from nocturne.postgres import provision
+from nocturne.settings import Settings, load_settings
+from nocturne.tenants import Tenant
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on at this moment."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+@pytest.fixture(scope="session")
+def session_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """One installation for the session; tests keep apart by tenant."""
+    names = ("airflow_port", "mlflow_port", "demo_port", "log_port", "trigger_log_port", "postgres_port")
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    var = tmp_path_factory.mktemp("installation")
+    for folder in (var, *var.parents[:2]):
+        folder.chmod(0o755)  # PostgreSQL's own user must reach its data
+    return load_settings(var=var, master_key="5a" * 32, **ports)
+
+
+@pytest.fixture(scope="session")
+def database(session_settings: Settings) -> Iterator[Settings]:
+    """The settings of an installation whose PostgreSQL runs and whose ledger is there."""
+    server = EmbeddedDatabase(session_settings, {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"})
+    server.start()
+    try:
+        migrate(session_settings)
+        yield session_settings
+    finally:
+        server.stop(mode="immediate")
+
+
+@pytest.fixture
+def ledger(database: Settings) -> Ledger:
+    """The ledger of that installation."""
+    return Ledger(database)
+
+
+@pytest.fixture
+def settings(session_settings: Settings, tmp_path: Path) -> Settings:
+    """An installation of this test's own, without PostgreSQL: its lake, sources and reports are empty."""
+    return session_settings.model_copy(update={"var": tmp_path})
+
+
+@pytest.fixture
+def provisioned(database: Settings) -> Callable[[Tenant], Tenant]:
+    """Makes a tenant's roles and schemas."""
+
+    def make(tenant: Tenant) -> Tenant:
+        provision(tenant, database)
+        return tenant
+
+    return make
