@@ -82,7 +82,8 @@ class EmbeddedDatabase:
         if done.returncode:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-8:]) if log.exists() else done.stderr
             raise DatabaseUnavailable(
-                f"The embedded PostgreSQL in {data} did not start:\n{tail}", next_step=f"Read {log}, mend the cause and run the command again."
+                f"The embedded PostgreSQL in {data} did not start:\n{tail}",
+                next_step=f"Read {log}, mend the cause and run the command again.",
             )
         self._make_databases()
 
@@ -142,7 +143,7 @@ class EmbeddedDatabase:
         programs = self._programs()
         environment = {"PATH": f"{programs}:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "PGTZ": "UTC"}
         # A file, not a pipe: the server keeps pg_ctl's standard output open, and a pipe would never end.
-        with open(os.devnull, "w") as nothing:
+        with Path(os.devnull).open("w") as nothing:
             return subprocess.run(
                 [str(programs / program), *arguments],
                 user=self.user,

@@ -1,0 +1,94 @@
+"""What the DAG files share: which tenants a parse builds, and the settings of a tenant's DAG."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pendulum
+from airflow.sdk import DAG, Param, get_parsing_context
+from airflow.timetables.trigger import CronTriggerTimetable
+
+from nocturne.errors import TenantError
+from nocturne.orchestration.stations import RETRIES
+from nocturne.settings import load_settings
+from nocturne.tenants import Tenant, load_tenant, load_tenants
+
+
+def tenants(dag_id: str) -> Iterator[Tenant]:
+    """The tenants whose DAGs this parse must build, by slug: all of them, or, in a task's process, the one whose task it is.
+
+    `dag_id` is the form of the id, with `{slug}`. A tenant whose file is broken is left out.
+    """
+    settings = load_settings()
+    wanted = get_parsing_context().dag_id
+    if wanted is None:
+        yield from load_tenants(settings.tenants).tenants.values()
+        return
+    prefix, suffix = dag_id.split("{slug}")
+    if wanted.startswith(prefix) and wanted.endswith(suffix):
+        yield load_tenant(settings.tenants / f"{wanted.removeprefix(prefix).removesuffix(suffix)}.yml")
+
+
+def broken_tenants() -> ExceptionGroup[TenantError] | None:
+    """The errors of all tenants' files that are broken, or None."""
+    broken = load_tenants(load_settings().tenants).broken
+    return ExceptionGroup("tenants' files that are broken; the other tenants go on", list(broken)) if broken else None
+
+
+def nightly_timetable(tenant: Tenant) -> CronTriggerTimetable:
+    """Once a day at the tenant's `night_at`, in the time zone that is declared last."""
+    return CronTriggerTimetable(f"{tenant.night_at.minute} {tenant.night_at.hour} * * *", timezone=tenant.time_zone[-1].value)
+
+
+def first_instant(tenant: Tenant) -> datetime:
+    """The first instant at which a night of the tenant may be due: when its first day is over."""
+    # Airflow serialises pendulum's time zones only.
+    day = tenant.begins_on + timedelta(days=1)
+    return pendulum.datetime(day.year, day.month, day.day, tz=tenant.time_zone[-1].value)
+
+
+def day_parameter() -> dict[str, Param]:
+    """The form field by which a person who triggers a run may name its business day."""
+    return {
+        "day": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="Business day",
+            description="Empty: the last day that was over when the run was due.",
+        )
+    }
+
+
+def defaults(tenant: Tenant) -> dict[str, Any]:
+    """Arguments of every task of a tenant."""
+    return {
+        "owner": tenant.owner,
+        "retries": RETRIES,
+        "retry_delay": timedelta(seconds=20),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=10),
+        "execution_timeout": timedelta(hours=3),
+        "pool": pool(tenant),
+        "priority_weight": tenant.limits.priority,
+        "weight_rule": "absolute",
+    }
+
+
+def pool(tenant: Tenant) -> str:
+    """The pool of its tier, so that one tier's load does not starve another's."""
+    return f"nocturne_{tenant.tier.value}"
+
+
+def dag(tenant: Tenant, dag_id: str, **more: Any) -> DAG:
+    """A DAG of a tenant, with what all of them have in common."""
+    return DAG(
+        dag_id=dag_id,
+        default_args=defaults(tenant),
+        tags=sorted(("nocturne", *tenant.tags)),
+        max_active_runs=1,
+        catchup=False,
+        **more,
+    )
