@@ -17,7 +17,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from nocturne.errors import LeaseHeld, LeaseLost
+from nocturne.errors import DatabaseUnavailable, LeaseHeld, LeaseLost
 from nocturne.postgres import connect, uri
 from nocturne.receipts import Receipt
 from nocturne.settings import Settings
@@ -101,7 +101,10 @@ class Ledger:
                 "INSERT INTO nocturne.marks (tenant, station, dataset, part, fingerprint, facts) VALUES (%s, %s, %s, %s, %s, %s)"
                 " ON CONFLICT (tenant, station, dataset, part) DO UPDATE"
                 " SET fingerprint = excluded.fingerprint, facts = excluded.facts, marked_at = now()",
-                [(tenant.slug, station, dataset, part, mark.fingerprint, json.dumps(dict(mark.facts))) for part, mark in sorted(marks.items())],
+                [
+                    (tenant.slug, station, dataset, part, mark.fingerprint, json.dumps(dict(mark.facts)))
+                    for part, mark in sorted(marks.items())
+                ],
             )
 
     def unmark(self, tenant: Tenant, station: str, dataset: str, parts: Iterable[str]) -> None:
@@ -117,7 +120,8 @@ class Ledger:
         """Keep a receipt; with `error`, the receipt of a station that failed."""
         with connect(self.settings) as connection:
             connection.execute(
-                "INSERT INTO nocturne.receipts (tenant, day, station, run_id, outcome, error, started_at, finished_at, cpu_seconds, receipt)"
+                "INSERT INTO nocturne.receipts"
+                " (tenant, day, station, run_id, outcome, error, started_at, finished_at, cpu_seconds, receipt)"
                 " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 (
                     receipt.tenant, receipt.day, receipt.station, run_id, "failed" if error else "done", error,
@@ -200,13 +204,19 @@ class Ledger:
 
     def _beat(self, tenant: Tenant, owner: str, ended: threading.Event, lost: threading.Event) -> None:
         while not ended.wait(self.settings.lease_seconds / 6):
-            with connect(self.settings) as connection:
-                row = connection.execute(
-                    "UPDATE nocturne.leases SET heartbeat_at = now() WHERE tenant = %s AND owner = %s RETURNING 1", (tenant.slug, owner)
-                ).fetchone()
+            try:
+                row = self._heartbeat(tenant, owner)
+            except DatabaseUnavailable:
+                continue  # the work itself fails on it, or it is back before the lease runs out
             if row is None:
                 lost.set()
                 return
+
+    def _heartbeat(self, tenant: Tenant, owner: str) -> tuple[Any, ...] | None:
+        with connect(self.settings) as connection:
+            return connection.execute(
+                "UPDATE nocturne.leases SET heartbeat_at = now() WHERE tenant = %s AND owner = %s RETURNING 1", (tenant.slug, owner)
+            ).fetchone()
 
 
 def migrate(settings: Settings) -> None:

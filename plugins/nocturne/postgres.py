@@ -43,21 +43,22 @@ def uri(settings: Settings, *, role: str | None = None, database: str = DATABASE
 
 @contextmanager
 def connect(settings: Settings, *, role: str | None = None, database: str = DATABASE, autocommit: bool = False) -> Iterator[Connection]:
-    """A connection as `role`; commits at the end of the block, rolls back on an error. Raises DatabaseUnavailable if PostgreSQL is not
+    """A connection as `role`; commits at the end of the block, rolls back on an error.
+
+    Raises DatabaseUnavailable if PostgreSQL is not
     there or goes away in the middle.
     """
-    with _speaking(settings):
-        with psycopg.connect(
-            host=settings.postgres_address,
-            port=settings.postgres_port,
-            user=role or settings.postgres_user,
-            password=settings.password(role or settings.postgres_user),
-            dbname=database,
-            autocommit=autocommit,
-            connect_timeout=10,
-            application_name="nocturne",
-        ) as connection:
-            yield connection
+    with _speaking(settings), psycopg.connect(
+        host=settings.postgres_address,
+        port=settings.postgres_port,
+        user=role or settings.postgres_user,
+        password=settings.password(role or settings.postgres_user),
+        dbname=database,
+        autocommit=autocommit,
+        connect_timeout=10,
+        application_name="nocturne",
+    ) as connection:
+        yield connection
 
 
 @contextmanager
@@ -65,10 +66,9 @@ def load_arrow(settings: Settings, *, role: str) -> Iterator[Loader]:
     """One transaction over ADBC, for statements and COPY of Arrow streams; commits at the end of the block, else rolls back."""
     from adbc_driver_postgresql import dbapi
 
-    with _speaking(settings):
-        with dbapi.connect(uri(settings, role=role)) as connection:
-            yield Loader(connection)
-            connection.commit()
+    with _speaking(settings), dbapi.connect(uri(settings, role=role)) as connection:
+        yield Loader(connection)
+        connection.commit()
 
 
 class Loader:

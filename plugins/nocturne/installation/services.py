@@ -45,6 +45,7 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
     path = os.pathsep.join([str(settings.project / "plugins"), str(settings.project), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     return {
         **os.environ,
+        **shared_environment(settings),
         **settings_environment(settings),
         **connections(settings),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -52,16 +53,12 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(settings.project / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(settings.project / "plugins"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "nocturne.orchestration.executor.WarmLocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": str(settings.parallelism),
-        "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "16",
-        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secret["fernet"]).decode(),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://{settings.host}:{settings.airflow_port}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(settings.var / "secrets" / "airflow_passwords.json"),
-        "AIRFLOW__CORE__INTERNAL_API_SECRET_KEY": secret["session"].hex(),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": uri(settings, database="airflow", scheme="postgresql+psycopg2"),
         "AIRFLOW__API__HOST": settings.host,
         "AIRFLOW__API__PORT": str(settings.airflow_port),
@@ -72,17 +69,14 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.var / "log" / "tasks"),
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(settings.log_port),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(settings.trigger_log_port),
-        "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
-        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "60",
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
-        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "OMP_NUM_THREADS": str(settings.threads),
-        # glibc gives every thread its own arena; forked tasks would each pay for them.
-        "MALLOC_ARENA_MAX": "2",
     }
+
+
+def shared_environment(settings: Settings) -> dict[str, str]:
+    """What Airflow's processes are told wherever they run: `airflow.env`, which the compose file reads too."""
+    lines = (settings.project / "airflow.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 def settings_environment(settings: Settings) -> dict[str, str]:
