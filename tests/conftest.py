@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import configuration
 
 from nocturne.installation.database import EmbeddedDatabase
 from nocturne.ledger import Ledger, migrate
 from nocturne.postgres import provision
-from nocturne.settings import Settings, load_settings
+from nocturne.settings import PROJECT, Settings, load_settings
 from nocturne.tenants import Tenant
+
+configuration.set_hypothesis_home_dir(PROJECT / "var" / "cache" / "hypothesis")
 
 
 def free_ports(count: int) -> list[int]:

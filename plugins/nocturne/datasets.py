@@ -167,6 +167,8 @@ def row_model(name: str) -> type[BaseModel]:
             constraints["le"] = column.maximum
         if column.pattern:
             constraints["pattern"] = column.pattern
+        if column.required and column.type is Type.TEXT and not column.accepted:
+            constraints["min_length"] = 1
         if column.required:
             fields[column.name] = (kind, Field(**constraints))
         else:
@@ -227,7 +229,9 @@ _CATALOGUE = (
             _at("played_at", "UTC instant at which playback started.", required=True),
             _LISTENER,
             _id("track_id", "The track that was played."),
-            _integer("ms_played", "Milliseconds played; 0 for an attempt that never sounded.", required=True, minimum=0, maximum=86_400_000),
+            _integer(
+                "ms_played", "Milliseconds played; 0 for an attempt that never sounded.", required=True, minimum=0, maximum=86_400_000
+            ),
             _text("session_id", "The source's own session; ours are computed from gaps."),
             _text(
                 "reason_end",
@@ -238,7 +242,15 @@ _CATALOGUE = (
                 "context_type",
                 "Where the play started from.",
                 accepted=(
-                    "search", "library", "own_playlist", "artist", "album", "editorial_playlist", "algorithmic_playlist", "radio", "autoplay"
+                    "search",
+                    "library",
+                    "own_playlist",
+                    "artist",
+                    "album",
+                    "editorial_playlist",
+                    "algorithmic_playlist",
+                    "radio",
+                    "autoplay",
                 ),
             ),
             _text("context_id", "The playlist, release or artist that it started from."),
@@ -265,8 +277,26 @@ _CATALOGUE = (
                 "What was done.",
                 required=True,
                 accepted=(
-                    "save", "unsave", "share", "follow", "unfollow", "search", "page_view", "thumbs_up", "thumbs_down", "playlist_add",
-                    "playlist_remove", "upgrade", "downgrade", "cancel", "error", "login", "logout", "settings", "help", "advert",
+                    "save",
+                    "unsave",
+                    "share",
+                    "follow",
+                    "unfollow",
+                    "search",
+                    "page_view",
+                    "thumbs_up",
+                    "thumbs_down",
+                    "playlist_add",
+                    "playlist_remove",
+                    "upgrade",
+                    "downgrade",
+                    "cancel",
+                    "error",
+                    "login",
+                    "logout",
+                    "settings",
+                    "help",
+                    "advert",
                 ),
             ),
             _text("track_id", "The track concerned."),
@@ -294,7 +324,16 @@ _CATALOGUE = (
                 "event_type",
                 "What happened.",
                 required=True,
-                accepted=("trial_started", "started", "renewed", "plan_changed", "auto_renew_off", "payment_failed", "ended", "reactivated"),
+                accepted=(
+                    "trial_started",
+                    "started",
+                    "renewed",
+                    "plan_changed",
+                    "auto_renew_off",
+                    "payment_failed",
+                    "ended",
+                    "reactivated",
+                ),
             ),
             _text("plan_id", "The plan after the event.", required=True),
             _text("previous_plan_id", "The plan before a plan_changed."),
@@ -609,4 +648,3 @@ _CATALOGUE = (
 
 DATASETS: Mapping[str, Dataset] = {dataset.name: dataset for dataset in _CATALOGUE}
 """All datasets by name, in the order of the catalogue."""
-

@@ -3,6 +3,7 @@
     NocturneError
     ├── TransientError              try again: the cause may be gone by then
     │   ├── SourceUnavailable       a source did not answer, or answered 5xx, 408 or 429
+    │   │   └── SourceAwaited       nothing was delivered yet, and the deadline is still ahead
     │   ├── DatabaseUnavailable     PostgreSQL is not there, or went away in the middle
     │   ├── DiskFull                no space where we write
     │   └── LeaseHeld               another run is changing this tenant
@@ -20,6 +21,9 @@ A message says what was tried, for which tenant and day, and what to do next.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
 
 
 class NocturneError(Exception):
@@ -44,6 +48,14 @@ class PermanentError(NocturneError):
 
 class SourceUnavailable(TransientError):
     """A source did not answer, or answered 5xx, 408 or 429."""
+
+
+class SourceAwaited(SourceUnavailable):
+    """Nothing was delivered yet, and the deadline is still ahead: the night waits for it, at most until `until`."""
+
+    def __init__(self, what: str, *, until: datetime, next_step: str, tenant: str | None = None, day: object = None) -> None:
+        self.until = until
+        super().__init__(what, next_step=next_step, tenant=tenant, day=day)
 
 
 class DatabaseUnavailable(TransientError):
@@ -88,3 +100,19 @@ class LeaseLost(PermanentError):
 
 class ToolMissing(PermanentError):
     """A program that we need is not installed."""
+
+
+def together(failures: Sequence[NocturneError]) -> NocturneError:
+    """One error that tells all of `failures`; it is transient only if each of them is."""
+    if len(failures) == 1:
+        return failures[0]
+    kinds = {type(failure) for failure in failures}
+    transient = all(isinstance(failure, TransientError) for failure in failures)
+    kind = TransientError if transient else kinds.pop() if len(kinds) == 1 else PermanentError
+    days = {failure.day for failure in failures}
+    return kind(
+        f"{len(failures)} things failed:\n" + "\n".join(f"- {failure.what}" for failure in failures) + "\n",
+        next_step=" ".join(dict.fromkeys(failure.next_step for failure in failures)),
+        tenant=failures[0].tenant,
+        day=days.pop() if len(days) == 1 else None,
+    )

@@ -6,7 +6,7 @@ and the provisioning of tenants use the installation's role.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, LiteralString, cast
 from urllib.parse import quote
@@ -27,6 +27,9 @@ Composable = sql.Composable
 SQL = sql.SQL
 Identifier = sql.Identifier
 Literal = sql.Literal
+
+at_write: Callable[[str], None] = lambda _what: None  # noqa: E731
+"""Called with what was done at every boundary of a write. A test that kills the process at each of them puts itself here."""
 
 
 def statement(text: str) -> sql.SQL:
@@ -69,6 +72,7 @@ def load_arrow(settings: Settings, *, role: str) -> Iterator[Loader]:
     with _speaking(settings), dbapi.connect(uri(settings, role=role)) as connection:
         yield Loader(connection)
         connection.commit()
+        at_write("committed")
 
 
 class Loader:
@@ -81,11 +85,20 @@ class Loader:
         """Run one trusted statement."""
         with self._connection.cursor() as cursor:
             cursor.execute(text)
+        at_write(text)
 
     def append(self, schema: str, table: str, rows: pa.RecordBatchReader | pa.Table) -> int:
         """COPY `rows` behind the rows of an existing table whose columns have the same names; the number of rows."""
         with self._connection.cursor() as cursor:
-            return int(cursor.adbc_ingest(table, rows, mode="append", db_schema_name=schema))
+            count = int(cursor.adbc_ingest(table, rows, mode="append", db_schema_name=schema))
+        at_write(f"copied into {schema}.{table}")
+        return count
+
+    def fetch(self, text: str) -> list[tuple[Any, ...]]:
+        """All rows of one trusted query."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(text)
+            return [tuple(row) for row in cursor.fetchall()]
 
 
 @contextmanager
@@ -95,8 +108,11 @@ def _speaking(settings: Settings) -> Iterator[None]:
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise _unavailable(settings, error) from error
     except Exception as error:
-        # ADBC's errors are told by name: importing its module only to catch them would cost every task its import.
-        if type(error).__module__.startswith("adbc_driver_manager") and type(error).__name__ == "OperationalError":
+        # ADBC's errors are told by name: importing its module only to catch them would cost every task its import. It calls every
+        # error operational, also that of a wrong statement; what it got from a server that is there has another class of SQLSTATE.
+        state = getattr(error, "sqlstate", None) or ""
+        is_operational = type(error).__module__.startswith("adbc_driver_manager") and type(error).__name__ == "OperationalError"
+        if is_operational and (not state.strip("0") or state[:2] in {"08", "53", "55", "57"}):
             raise _unavailable(settings, error) from error
         raise
 
@@ -127,6 +143,8 @@ def provision(tenant: Tenant, settings: Settings) -> None:
                 )
             )
             connection.execute(SQL("GRANT CONNECT ON DATABASE {} TO {}").format(Identifier(DATABASE), Identifier(role)))
+        # Loads, dbt and publishing compare rows in temporary tables.
+        connection.execute(SQL("GRANT TEMPORARY ON DATABASE {} TO {}").format(Identifier(DATABASE), owner))
         connection.execute(SQL("ALTER ROLE {} SET default_transaction_read_only = on").format(reader))
         for schema in tenant.schemas:
             name = Identifier(schema)
@@ -138,6 +156,14 @@ def provision(tenant: Tenant, settings: Settings) -> None:
             connection.execute(
                 SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {} IN SCHEMA {} GRANT SELECT ON TABLES TO {}").format(owner, name, reader)
             )
+
+
+def exclusion(tenant: Tenant) -> str:
+    """The statement that waits until no other transaction loads, builds or publishes for this tenant, and then keeps others out till its end.
+
+    The lease keeps whole runs apart; this keeps apart what is left of a killed run, whose server process may still be at work.
+    """
+    return f"SELECT pg_advisory_xact_lock(hashtext('{tenant.slug}.warehouse'))"
 
 
 def fetch(settings: Settings, query: Composable | str, parameters: Sequence[Any] = (), *, role: str) -> list[dict[str, Any]]:

@@ -12,11 +12,10 @@ import hmac
 import os
 import secrets
 import tomllib
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -30,31 +29,40 @@ from nocturne.errors import SettingsError
 PROJECT = Path(__file__).resolve().parents[2]
 
 
+def _absolute(path: Path) -> Path:
+    """A relative path means the same in every process, wherever it was started: below the project."""
+    return PROJECT / path.expanduser()
+
+
+Folder = Annotated[Path, AfterValidator(_absolute)]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+
+
 class Settings(BaseSettings):
     """One installation. Every field is also the environment variable `NOCTURNE_<FIELD>`."""
 
     model_config = SettingsConfigDict(env_prefix="NOCTURNE_", frozen=True, extra="forbid", env_ignore_empty=True)
 
-    project: Path = Field(PROJECT, description="The folder that holds dags/, dbt/, expectations/, ml/ and plugins/.")
-    var: Path = Field(PROJECT / "var", description="All state of this installation.")
-    tenants: Path = Field(PROJECT / "dags" / "tenants", description="The folder of the tenants' files.")
-    lake: Path | None = Field(None, description="The lake's root; default: var/lake.")
-    sources: Path | None = Field(None, description="Where sources of kind `files` deliver; default: var/sources.")
-    reports: Path | None = Field(None, description="Where reports are written; default: var/reports.")
+    project: Folder = Field(PROJECT, description="The folder that holds dags/, dbt/, expectations/, ml/ and plugins/.")
+    var: Folder = Field(PROJECT / "var", description="All state of this installation.")
+    tenants: Folder = Field(PROJECT / "dags" / "tenants", description="The folder of the tenants' files.")
+    lake: Folder | None = Field(None, description="The lake's root; default: var/lake.")
+    sources: Folder | None = Field(None, description="Where sources of kind `files` deliver; default: var/sources.")
+    reports: Folder | None = Field(None, description="Where reports are written; default: var/reports.")
     host: str = Field("127.0.0.1", description="The address that the local services listen on.")
-    airflow_port: int = Field(8480, description="Port of Airflow's API server and UI.")
-    mlflow_port: int = Field(8481, description="Port of MLflow's UI.")
-    demo_port: int = Field(8482, description="Port of the demo sources' REST API.")
-    log_port: int = Field(8483, description="Port on which Airflow serves the logs of running tasks.")
-    trigger_log_port: int = Field(8484, description="Port on which Airflow serves the triggerer's logs.")
+    airflow_port: Port = Field(8480, description="Port of Airflow's API server and UI.")
+    mlflow_port: Port = Field(8481, description="Port of MLflow's UI.")
+    demo_port: Port = Field(8482, description="Port of the demo sources' REST API.")
+    log_port: Port = Field(8483, description="Port on which Airflow serves the logs of running tasks.")
+    trigger_log_port: Port = Field(8484, description="Port on which Airflow serves the triggerer's logs.")
     postgres_host: str | None = Field(None, description="Host of a PostgreSQL that stands elsewhere; default: the embedded one.")
-    postgres_port: int = Field(8432, description="Port of PostgreSQL, embedded or not.")
+    postgres_port: Port = Field(8432, description="Port of PostgreSQL, embedded or not.")
     postgres_user: str = Field("nocturne", description="The superuser (or owner with CREATEROLE) that Nocturne connects as.")
-    postgres_data: Path | None = Field(None, description="Data folder of the embedded PostgreSQL; default: var/postgres.")
+    postgres_data: Folder | None = Field(None, description="Data folder of the embedded PostgreSQL; default: var/postgres.")
     postgres_password: SecretStr | None = Field(None, description="Default: derived from the master key.")
     master_key: SecretStr | None = Field(None, description="64 hex digits from which all keys derive; default: var/secrets/master.key.")
     mlflow_tracking_uri: str | None = Field(None, description="Default: the `mlflow` database of this PostgreSQL.")
-    duckdb_memory: str = Field("1GB", description="Memory cap of each DuckDB connection.")
+    duckdb_memory: str = Field("1GB", pattern=r"^[0-9]+(\.[0-9]+)? ?([KMGT]i?)?B$", description="Memory cap of each DuckDB connection.")
     threads: int = Field(2, ge=1, description="Threads of each DuckDB connection.")
     parallelism: int = Field(2, ge=1, description="Tasks that the LocalExecutor runs at once.")
     lease_seconds: int = Field(120, ge=5, description="A lease whose heartbeat is older may be taken over.")
@@ -82,37 +90,37 @@ class Settings(BaseSettings):
             taken[port] = name
         return self
 
-    @cached_property
+    @property
     def lake_root(self) -> Path:
         """Root of the lake: below it one folder a tenant."""
         return self.lake or self.var / "lake"
 
-    @cached_property
+    @property
     def sources_root(self) -> Path:
         """Below it stand the files that sources deliver; a source's location is relative to it."""
         return self.sources or self.var / "sources"
 
-    @cached_property
+    @property
     def reports_root(self) -> Path:
         """Root of the reports: below it one folder a tenant and day."""
         return self.reports or self.var / "reports"
 
-    @cached_property
+    @property
     def dbt_project(self) -> Path:
         """The dbt project."""
         return self.project / "dbt"
 
-    @cached_property
+    @property
     def expectations(self) -> Path:
         """The suites of checks."""
         return self.project / "expectations"
 
-    @cached_property
+    @property
     def postgres_address(self) -> str:
         """Host of PostgreSQL; the embedded one listens on `host`."""
         return self.postgres_host or self.host
 
-    @cached_property
+    @property
     def _key(self) -> bytes:
         text = self.master_key.get_secret_value() if self.master_key else _secret_file(self.var / "secrets" / "master.key")
         try:
@@ -137,16 +145,31 @@ class Settings(BaseSettings):
         return self.derive("postgres", role).hex()
 
 
+def settings_file() -> Path:
+    """The settings file, whether it is there or not."""
+    return Path(os.environ.get("NOCTURNE_SETTINGS") or PROJECT / "nocturne.toml")
+
+
+def origins() -> dict[str, str]:
+    """Where each setting's value comes from: an environment variable, the settings file, or its default."""
+    in_file = _from_file()
+    found = {}
+    for name in Settings.model_fields:
+        variable = f"NOCTURNE_{name.upper()}"
+        found[name] = variable if os.environ.get(variable) else str(settings_file()) if name in in_file else "default"
+    return found
+
+
 def _from_file() -> dict[str, Any]:
-    path = Path(os.environ.get("NOCTURNE_SETTINGS") or PROJECT / "nocturne.toml")
+    path = settings_file()
     if not path.exists():
-        if "NOCTURNE_SETTINGS" in os.environ:
+        if os.environ.get("NOCTURNE_SETTINGS"):
             raise SettingsError(f"The settings file {path} is not there.", next_step="Correct NOCTURNE_SETTINGS, or unset it.")
         return {}
     try:
-        values = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path} is no TOML: {error}.", next_step="Correct the file.") from error
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} cannot be read as TOML: {error}.", next_step="Correct the file.") from error
     for secret in ("master_key", "postgres_password"):
         if secret in values:
             raise SettingsError(f"{path} holds {secret}.", next_step=f"Remove it there and set NOCTURNE_{secret.upper()}.")
@@ -178,7 +201,8 @@ def load_settings(**values: Any) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         wrong = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']) or 'settings'}: {problem['msg']}" for problem in error.errors(include_input=False)
+            f"{'.'.join(str(part) for part in problem['loc']) or 'settings'}: {problem['msg']}"
+            for problem in error.errors(include_input=False)
         )
         raise SettingsError(
             f"The settings are wrong: {wrong}.", next_step="Correct nocturne.toml or the NOCTURNE_* variables of these names."

@@ -6,23 +6,33 @@ No other module makes a schema's, role's, DAG's, connection's or folder's name f
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from functools import cached_property
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from nocturne.datasets import DATASETS, Dataset, Type
 from nocturne.errors import TenantError
 
 SLUG = r"^[a-z][a-z0-9_]{1,19}$"
 FIRST_DAY = date(1900, 1, 1)
+_FIRST_INSTANT = datetime(1900, 1, 1, tzinfo=UTC)
+_SOURCE_TYPES = frozenset({"varchar", "bigint", "double", "boolean", "date", "timestamp", "timestamptz", "json"})
+_MAX_CHARACTERS = 64_000
+_MAX_NODES = 20_000
+_MAX_DEPTH = 100
+Whole = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Ratio = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 ValueT = TypeVar("ValueT")
 
 
@@ -67,37 +77,49 @@ class Since(_Strict, Generic[ValueT]):
 
 
 def _dated(value: Any) -> Any:
-    """A plain value holds from the beginning; a list of `{from, value}` must rise."""
+    """A plain value, and the first of a list of `{from, value}`, hold from the beginning: no day is without a rule."""
+    return _reaching_back(value, FIRST_DAY)
+
+
+def _reaching_back(value: Any, beginning: object) -> Any:
     if not isinstance(value, (list, tuple)):
-        return ({"from": FIRST_DAY, "value": value},)
+        return ({"from": beginning, "value": value},)
+    if value and isinstance(value[0], dict):
+        return ({**value[0], "from": beginning}, *value[1:])
     return tuple(value)
 
 
 class Rules(_Strict):
     """The CAPITALS of the metric definitions, each effective-dated: a rebuild of an old day uses the rule of that day."""
 
-    stream_min_ms: tuple[Since[int], ...] = (Since[int](since=FIRST_DAY, value=30_000),)
+    stream_min_ms: tuple[Since[Whole], ...] = (Since[Whole](since=FIRST_DAY, value=30_000),)
     stream_rule: tuple[Since[Literal["gte", "gt"]], ...] = (Since[Literal["gte", "gt"]](since=FIRST_DAY, value="gte"),)
-    resume_gap_seconds: tuple[Since[int], ...] = (Since[int](since=FIRST_DAY, value=30),)
-    session_gap_seconds: tuple[Since[int], ...] = (Since[int](since=FIRST_DAY, value=1_800),)
-    complete_rate: tuple[Since[float], ...] = (Since[float](since=FIRST_DAY, value=0.9),)
-    final_after_days: tuple[Since[int], ...] = (Since[int](since=FIRST_DAY, value=7),)
-    paid_per_unit: tuple[Since[int], ...] = (Since[int](since=FIRST_DAY, value=1_250), Since[int](since=date(2026, 1, 17), value=1_000))
-    ad_per_unit: tuple[Since[int], ...] = (Since[int](since=FIRST_DAY, value=3_750), Since[int](since=date(2026, 1, 17), value=2_500))
-    pool_share: tuple[Since[float], ...] = (Since[float](since=FIRST_DAY, value=0.52),)
-    trial_days: tuple[Since[int], ...] = (Since[int](since=FIRST_DAY, value=14),)
-    grace_days: tuple[Since[int], ...] = (Since[int](since=FIRST_DAY, value=3),)
-    churn_grace_days: tuple[Since[int], ...] = (Since[int](since=FIRST_DAY, value=30),)
+    resume_gap_seconds: tuple[Since[Whole], ...] = (Since[Whole](since=FIRST_DAY, value=30),)
+    session_gap_seconds: tuple[Since[Positive], ...] = (Since[Positive](since=FIRST_DAY, value=1_800),)
+    complete_rate: tuple[Since[Ratio], ...] = (Since[Ratio](since=FIRST_DAY, value=0.9),)
+    final_after_days: tuple[Since[Whole], ...] = (Since[Whole](since=FIRST_DAY, value=7),)
+    paid_per_unit: tuple[Since[Positive], ...] = (
+        Since[Positive](since=FIRST_DAY, value=1_250),
+        Since[Positive](since=date(2026, 1, 17), value=1_000),
+    )
+    ad_per_unit: tuple[Since[Positive], ...] = (
+        Since[Positive](since=FIRST_DAY, value=3_750),
+        Since[Positive](since=date(2026, 1, 17), value=2_500),
+    )
+    pool_share: tuple[Since[Ratio], ...] = (Since[Ratio](since=FIRST_DAY, value=0.52),)
+    trial_days: tuple[Since[Whole], ...] = (Since[Whole](since=FIRST_DAY, value=14),)
+    grace_days: tuple[Since[Whole], ...] = (Since[Whole](since=FIRST_DAY, value=3),)
+    churn_grace_days: tuple[Since[Whole], ...] = (Since[Whole](since=FIRST_DAY, value=30),)
 
     _from_plain = field_validator("*", mode="before")(_dated)
 
-    @model_validator(mode="after")
-    def _rise(self) -> Self:
-        for name in type(self).model_fields:
-            days = [entry.since for entry in getattr(self, name)]
-            if not days or any(later <= earlier for earlier, later in zip(days, days[1:], strict=False)):
-                raise ValueError(f"{name}: the `from` days must rise")
-        return self
+    @field_validator("*")
+    @classmethod
+    def _rise(cls, value: tuple[Since[Any], ...]) -> tuple[Since[Any], ...]:
+        days = [entry.since for entry in value]
+        if not days or any(later <= earlier for earlier, later in pairwise(days)):
+            raise ValueError("there must be a value, and the `from` days must rise")
+        return value
 
     def intervals(self) -> Iterator[tuple[str, date, date | None, str]]:
         """(rule, valid from, valid to (exclusive, None: open), value as text) of every rule."""
@@ -106,6 +128,24 @@ class Rules(_Strict):
             ends = [entry.since for entry in entries[1:]] + [None]
             for entry, end in zip(entries, ends, strict=True):
                 yield name, entry.since, end, str(entry.value)
+
+
+def _as_text(value: Any) -> Any:
+    """The SQL of a plain YAML value, so that `ms_played: 0` and `is_offline: false` need no quotes."""
+    if value is None:
+        return "NULL"
+    return str(value).lower() if isinstance(value, (bool, int, float)) else value
+
+
+def _checked(text: str) -> str:
+    # sqlglot takes longer to import than most tenant files to load: only a file with a mapping pays for it.
+    from nocturne.expressions import check_expression
+
+    check_expression(text)
+    return text
+
+
+ExpressionText = Annotated[str, BeforeValidator(_as_text), AfterValidator(_checked)]
 
 
 class Estimate(_Strict):
@@ -117,21 +157,16 @@ class Estimate(_Strict):
     """
 
     until_next: tuple[str, ...] = Field(min_length=1)
-    at: str
-    at_most: str
-
-    @field_validator("at", "at_most")
-    @classmethod
-    def _expression(cls, value: str) -> str:
-        return _checked(value)
+    at: ExpressionText
+    at_most: ExpressionText
 
 
 class Source(_Strict):
     """Where one dataset comes from, and how its columns are mapped.
 
-    `location`: for `files` a path pattern below the sources' root (or absolute), for `api` a path below the connection's address.
-    `{day}` stands for the delivery's day (ISO). A source with `{day}` delivers one batch a day; every day up to the business day that
-    was not taken yet is taken. Without it, each night's state is one batch.
+    `location`: for `files` a pattern of paths (`*`, `?`, `[...]`, `**`) below the sources' root, for `api` a path (with its query) below
+    the connection's address. `{day}` stands for the delivery's day (ISO). A source with `{day}` delivers one batch a day; every day up to
+    the business day that was not taken yet is taken. Without it, each night's state is one batch.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
@@ -139,14 +174,16 @@ class Source(_Strict):
     kind: Literal["files", "api"]
     format: Literal["ndjson", "csv", "parquet", "json"] = "ndjson"
     location: str
-    connection: str | None = Field(None, pattern=r"^[a-z][a-z0-9_]{0,39}$", description="Name of an Airflow connection of this tenant.")
-    records: str | None = Field(None, description="api: the field of a page that holds the rows; None: the page is the array.")
+    connection: str | None = Field(
+        None, pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=40, description="Name of an Airflow connection of this tenant."
+    )
+    records: str | None = Field(None, description="json: the field of a page that holds the rows; None: the page is the array.")
     next_field: str | None = Field(None, description="api: the field of a page that holds the next page's URL or path.")
     required: bool = Field(False, description="Stop the night when nothing was delivered for the business day by the deadline.")
     deadline: time | None = Field(None, description="Local time of the night until which the night waits for this source.")
     columns: Mapping[str, str] = Field(default_factory=dict, description="Delivered columns that are no text: DuckDB types.")
-    map: Mapping[str, str] = Field(default_factory=dict, description="Our column: expression. Empty: columns of the same name.")
-    where: str | None = None
+    map: Mapping[str, ExpressionText] = Field(default_factory=dict, description="Our column: expression. Empty: columns of the same name.")
+    where: Annotated[str, AfterValidator(_checked)] | None = None
     estimate: Mapping[str, Estimate] = Field(default_factory=dict)
 
     @field_validator("dataset")
@@ -159,26 +196,46 @@ class Source(_Strict):
     @field_validator("columns")
     @classmethod
     def _types(cls, value: Mapping[str, str]) -> Mapping[str, str]:
-        allowed = {"varchar", "bigint", "double", "boolean", "date", "timestamp", "timestamptz", "json"}
-        wrong = {name: kind for name, kind in value.items() if kind.lower() not in allowed}
+        wrong = {name: kind for name, kind in value.items() if kind.lower() not in _SOURCE_TYPES}
         if wrong:
-            raise ValueError(f"unknown types {wrong}; allowed: {', '.join(sorted(allowed))}")
+            raise ValueError(f"unknown types {wrong}; allowed: {', '.join(sorted(_SOURCE_TYPES))}")
         return {name: kind.upper() for name, kind in value.items()}
 
-    @field_validator("map")
+    @field_validator("location")
     @classmethod
-    def _expressions(cls, value: Mapping[str, str]) -> Mapping[str, str]:
-        for text in value.values():
-            _checked(str(text))
-        return {name: str(text) for name, text in value.items()}
+    def _place(cls, value: str) -> str:
+        if not value.strip() or "\\" in value or not value.isprintable():
+            raise ValueError("a location is a path with `/`, without control characters")
+        if ".." in value.split("/"):
+            raise ValueError("a location has no `..`")
+        rest = value.replace("{day}", "")
+        if "{" in rest or "}" in rest:
+            raise ValueError("a location has no braces but those of `{day}`")
+        return value
 
-    @field_validator("where")
+    @model_validator(mode="before")
     @classmethod
-    def _condition(cls, value: str | None) -> str | None:
-        return None if value is None else _checked(value)
+    def _api_speaks_json(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("kind") == "api":
+            return {"format": "json", **value}
+        return value
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _reads_as_declared(self) -> Self:
+        if (self.kind == "api") != (self.connection is not None):
+            raise ValueError("an api source, and only that, names a connection")
+        if self.kind == "api" and self.format != "json":
+            raise ValueError("an api source delivers json")
+        if self.kind == "api" and ("://" in self.location.partition("?")[0] or self.location.startswith("//")):
+            raise ValueError("the location of an api source is a path: the host stands in the connection")
+        if self.records is not None and self.format != "json":
+            raise ValueError("only a json source names the field of its records")
+        if self.next_field is not None and self.kind != "api":
+            raise ValueError("only an api source names the field of the next page")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_dataset(self) -> Self:
         dataset = DATASETS[self.dataset]
         unknown = sorted((set(self.map) | set(self.estimate)) - set(dataset.by_name))
         if unknown:
@@ -192,10 +249,6 @@ class Source(_Strict):
         for name in self.estimate:
             if dataset.by_name[name].type is not Type.INTEGER or not name.startswith("ms_"):
                 raise ValueError(f"estimate: {name} is no duration in milliseconds")
-        if (self.kind == "api") != (self.connection is not None):
-            raise ValueError("an api source, and only that, names a connection")
-        if ".." in Path(self.location).parts:
-            raise ValueError("a location has no `..`")
         return self
 
     @property
@@ -203,10 +256,16 @@ class Source(_Strict):
         """Whether each delivery belongs to a day that stands in its location."""
         return "{day}" in self.location
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """What of this declaration decides what its rows become (mapping, types, condition, estimates)."""
         return _digest(self.model_dump_json(include={"dataset", "format", "records", "columns", "map", "where", "estimate"}))
+
+
+@cache
+def _time_zones() -> frozenset[str]:
+    """All IANA names; asking for them walks a folder, which a thousand tenants' files must not repeat."""
+    return frozenset(available_timezones())
 
 
 class Zone(_Strict):
@@ -218,7 +277,7 @@ class Zone(_Strict):
     @field_validator("value")
     @classmethod
     def _exists(cls, value: str) -> str:
-        if value not in available_timezones():
+        if value not in _time_zones():
             raise ValueError(f"there is no time zone {value!r} (IANA names, such as Europe/Paris)")
         return value
 
@@ -248,21 +307,34 @@ class Tenant(_Strict):
     @field_validator("time_zone", mode="before")
     @classmethod
     def _plain_zone(cls, value: Any) -> Any:
-        return [{"from": datetime(1900, 1, 1, tzinfo=UTC), "value": value}] if isinstance(value, str) else value
+        return _reaching_back(value, _FIRST_INSTANT)
 
-    @model_validator(mode="after")
-    def _unique_sources(self) -> Self:
-        names = [source.name for source in self.sources]
+    @field_validator("slug")
+    @classmethod
+    def _free_of_postgres(cls, value: str) -> str:
+        if value == "pg" or value.startswith("pg_"):
+            raise ValueError("PostgreSQL keeps names that begin with pg_ for itself")
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zones_rise(cls, value: tuple[Zone, ...]) -> tuple[Zone, ...]:
+        instants = [zone.since for zone in value]
+        if not instants or any(later <= earlier for earlier, later in pairwise(instants)):
+            raise ValueError("there must be a time zone, and the `from` instants must rise")
+        return value
+
+    @field_validator("sources")
+    @classmethod
+    def _named_once(cls, value: tuple[Source, ...]) -> tuple[Source, ...]:
+        names = [source.name for source in value]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"sources are named twice: {twice}")
-        instants = [zone.since for zone in self.time_zone]
-        if any(later <= earlier for earlier, later in zip(instants, instants[1:], strict=False)):
-            raise ValueError("time_zone: the `from` instants must rise")
-        return self
+            raise ValueError(f"sources are named twice: {', '.join(twice)}")
+        return value
 
     # what the tenant has ---------------------------------------------------------------------------------------------
-    @cached_property
+    @property
     def datasets(self) -> tuple[Dataset, ...]:
         """The datasets that its sources deliver, in the catalogue's order."""
         named = {source.dataset for source in self.sources}
@@ -285,7 +357,8 @@ class Tenant(_Strict):
     # time ------------------------------------------------------------------------------------------------------------
     def zone_at(self, instant: datetime) -> ZoneInfo:
         """The time zone in force at a UTC instant."""
-        return ZoneInfo([zone for zone in self.time_zone if zone.since <= instant][-1].value)
+        in_force = [zone for zone in self.time_zone if zone.since <= instant] or self.time_zone[:1]
+        return ZoneInfo(in_force[-1].value)
 
     def business_day(self, instant: datetime) -> date:
         """The business day of a run that starts (or is due) at `instant`: the last local calendar day that was over by then."""
@@ -349,7 +422,8 @@ class Tenant(_Strict):
 
     def connection_id(self, name: str) -> str:
         """Id of the Airflow connection that its sources call `name`."""
-        return f"nocturne_{self.slug}_{name}"
+        # A connection's name has no double underscore, so the last one parts it from the slug: no two tenants share an id.
+        return f"nocturne_{self.slug}__{name}"
 
     def model_name(self, problem: str) -> str:
         """Name of a problem's model in the registry; also of its experiment."""
@@ -359,7 +433,7 @@ class Tenant(_Strict):
         """Its folder in the lake."""
         return root / self.slug
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Digest of the whole declaration."""
         return _digest(self.model_dump_json())
@@ -389,7 +463,7 @@ def load_tenants(folder: Path) -> Roll:
     """Every tenant below `folder`, sorted by slug. A broken file breaks its own tenant only."""
     tenants: dict[str, Tenant] = {}
     broken: list[TenantError] = []
-    for path in sorted(folder.glob("*.yml")):
+    for path in sorted(folder.glob("[!.]*.yml")):
         try:
             tenants[path.stem] = load_tenant(path)
         except TenantError as error:
@@ -399,29 +473,26 @@ def load_tenants(folder: Path) -> Roll:
 
 def load_tenant(path: Path) -> Tenant:
     """The tenant that `path` declares. Raises TenantError with file, line and what is wrong, each on a line of its own."""
-    slug = path.stem
     try:
         text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.CSafeLoader)
-        lines = dict(_lines(node)) if node else {}
-        document = yaml.load(text, Loader=yaml.CSafeLoader)
     except OSError as error:
-        raise TenantError(f"{path}: {error.strerror}.", next_step="Put the file there.", tenant=slug) from error
-    except (yaml.YAMLError, UnicodeDecodeError, _Twice) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = error.line if isinstance(error, _Twice) else mark.line + 1 if mark else 1
-        what = getattr(error, "problem", None) or str(error)
-        raise TenantError(f"{path}:{line}: {what}.", next_step="Correct the file; `nocturne tenants check` checks it.", tenant=slug) from error
-    if not isinstance(document, dict):
-        raise TenantError(f"{path}:1: the file holds no mapping.", next_step="`nocturne tenants new` shows the form.", tenant=slug)
+        raise TenantError(f"{path}: {error.strerror}.", next_step="Put the file there.", tenant=path.stem) from error
+    except UnicodeDecodeError as error:
+        raise TenantError(f"{path}:1: {error}.", next_step="Save the file as UTF-8.", tenant=path.stem) from error
+    return read_tenant(text, path)
+
+
+def read_tenant(text: str, path: Path) -> Tenant:
+    """The tenant that `text`, the content of the file `path`, declares. Raises TenantError as `load_tenant` does."""
+    slug = path.stem
+    document, lines = _read(text, path)
     document.setdefault("slug", slug)
     try:
         tenant = Tenant.model_validate(document)
     except ValidationError as error:
-        problems = []
-        for problem in error.errors(include_url=False, include_input=False):
-            where = tuple(part for part in problem["loc"])
-            problems.append(f"{path}:{_line_of(where, lines)}: {'.'.join(map(str, where)) or 'tenant'}: {problem['msg']}")
+        problems = [
+            f"{path}:{_line_of(where, lines)}: {'.'.join(map(str, where)) or 'tenant'}: {message}" for where, message in _problems(error)
+        ]
         raise TenantError(
             "\n".join(problems) + ".", next_step="Correct these lines; `nocturne tenants check` checks them.", tenant=slug
         ) from error
@@ -434,40 +505,117 @@ def load_tenant(path: Path) -> Tenant:
     return tenant
 
 
-class _Twice(Exception):
-    """A key that stands twice: YAML would keep the last and drop the first without a word."""
+def _problems(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
+    """(where, what) of each problem, without pydantic's echoes: a tuple whose items are wrong is also reported as too short."""
+    found = error.errors(include_url=False, include_input=False)
+    places = [problem["loc"] for problem in found]
+    return [
+        (problem["loc"], problem["msg"].removeprefix("Value error, "))
+        for problem in found
+        if not (
+            problem["type"] == "too_short"
+            and any(len(place) > len(problem["loc"]) and place[: len(problem["loc"])] == problem["loc"] for place in places)
+        )
+    ]
 
-    def __init__(self, key: str, line: int) -> None:
-        self.line = line
-        super().__init__(f"{key} stands twice")
+
+class _Loader(yaml.CSafeLoader):
+    """YAML as people mean it (the core schema of YAML 1.2): 1.1 reads `no` as False, 22:30 as the number 1350, 010 as 8, and raises
+    a bare ValueError at 2026-02-30. Here dates and times are text, which the model reads.
+    """
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 (the class's own, as PyYAML wants it)
 
 
-def _lines(node: yaml.Node, at: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], int]]:
-    yield at, node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        seen: set[Any] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                raise _Twice(key.value, key.start_mark.line + 1)
-            seen.add(key.value)
-            yield (*at, key.value), key.start_mark.line + 1
-            yield from ((where, line) for where, line in _lines(value, (*at, key.value)) if where != (*at, key.value))
-    elif isinstance(node, yaml.SequenceNode):
+_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "merge", "str", "seq", "map"))
+for _kind, _pattern, _first in (
+    ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("int", r"^[-+]?(?:0|[1-9][0-9_]*)$", list("-+0123456789")),
+    ("float", r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$", list("-+.0123456789")),
+    ("merge", r"^<<$", ["<"]),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(_pattern), _first)
+
+
+class _UnreadableError(ValueError):
+    """A document that says what we do not take, and where."""
+
+    def __init__(self, what: str, node: yaml.Node | None) -> None:
+        self.line = node.start_mark.line + 1 if node else 1
+        super().__init__(what)
+
+
+def _read(text: str, path: Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
+    """The document of a tenant's file, and the line of each of its parts."""
+    try:
+        return _parse(text)
+    except _UnreadableError as error:
+        line, what = error.line, str(error)
+    except yaml.MarkedYAMLError as error:
+        line, what = error.problem_mark.line + 1 if error.problem_mark else 1, error.problem or str(error)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        line, what = 1, str(error)
+    # What the end of the text lacks is missing behind its last line.
+    where = f"{path}:{min(line, len(text.splitlines()) or 1)}"
+    raise TenantError(
+        f"{where}: {' '.join(what.split())}.", next_step="Correct the file; `nocturne tenants check` checks it.", tenant=path.stem
+    )
+
+
+def _parse(text: str) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
+    if len(text) > _MAX_CHARACTERS:
+        raise ValueError(f"the file has {len(text)} characters; at most {_MAX_CHARACTERS} are read")
+    _check_depth(text)
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        lines: dict[tuple[Any, ...], int] = {}
+        if node is not None:
+            _note_lines(node, (), lines)
+        if not isinstance(node, yaml.MappingNode):
+            raise _UnreadableError("the file holds no mapping; `nocturne tenants new` writes one that does", node)
+        return loader.construct_document(node), lines
+    finally:
+        loader.dispose()
+
+
+def _check_depth(text: str) -> None:
+    """Refuse what is nested so deep that composing it, which recurses in C, would end the process."""
+    if sum(text.count(mark) for mark in "[{-?") <= _MAX_DEPTH:  # each of them opens at most one level
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"more than {_MAX_DEPTH} levels stand within each other")
+
+
+def _note_lines(node: yaml.Node, at: tuple[Any, ...], lines: dict[tuple[Any, ...], int]) -> None:
+    """Note the line of every value. YAML would keep the last of two equal keys and drop the first without a word: here they are refused."""
+    if node.tag not in _TAGS:
+        raise _UnreadableError(f"the tag {node.tag} is not read", node)
+    if len(lines) > _MAX_NODES:  # aliases of aliases grow without end
+        raise _UnreadableError(f"there are more than {_MAX_NODES} values", node)
+    lines.setdefault(at, node.start_mark.line + 1)
+    if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            yield from _lines(item, (*at, index))
+            _note_lines(item, (*at, index), lines)
+    elif isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _UnreadableError("a key must be a word", key)
+            if key.value in seen:
+                raise _UnreadableError(f"{key.value} stands twice", key)
+            seen.add(key.value)
+            lines[(*at, key.value)] = key.start_mark.line + 1
+            _note_lines(value, (*at, key.value), lines)
 
 
 def _line_of(where: tuple[Any, ...], lines: Mapping[tuple[Any, ...], int]) -> int:
     """The line of the longest part of `where` that stands in the file."""
     return next((lines[where[:end]] for end in range(len(where), -1, -1) if where[:end] in lines), 1)
-
-
-def _checked(text: str) -> str:
-    # sqlglot takes longer to import than most tenant files to load: only a file with a mapping pays for it.
-    from nocturne.expressions import check_expression
-
-    check_expression(text)
-    return text
 
 
 def _digest(text: str) -> str:
