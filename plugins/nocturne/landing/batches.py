@@ -1,0 +1,227 @@
+"""The batches of one source: which stand, how a new one is put there, and where half-taken ones wait.
+
+A batch changes at one instant, when its manifest is replaced: files that the new manifest names are put into the folder under names that
+the old one does not use, and those that it no longer names are removed afterwards. So whoever reads a manifest finds its files, and a kill
+leaves either batch whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from nocturne.errors import DeliveryError, DiskFull, LeaseHeld
+from nocturne.ledger import Mark
+from nocturne.manifests import MANIFEST, Delivered, Manifest, batch_folder, batch_id, landing_folder, write_manifest
+from nocturne.settings import Settings
+from nocturne.tenants import Source, Tenant
+
+_PREFIX = "received_on="
+_TAKING = ".taking"
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A file that was taken and waits beside the batch: its content's facts, and where it came from."""
+
+    path: Path
+    name: str
+    origin: str
+    bytes: int
+    sha256: str
+    rows: int | None = None
+
+
+@dataclass
+class Taken:
+    """What was taken: batches that are new or changed, what was read for them, what people should know, and the marks to write.
+
+    `is_there`: the source has something for the night: a state, new or not, or a delivery of the business day.
+    """
+
+    batches: list[Manifest] = field(default_factory=list)
+    files: int = 0
+    bytes: int = 0
+    is_there: bool = False
+    warnings: list[str] = field(default_factory=list)
+    marks: dict[str, Mark] = field(default_factory=dict)
+
+    def add(self, manifest: Manifest, fresh: Sequence[Staged]) -> None:
+        """Count a batch of which the `fresh` files were taken now."""
+        self.batches.append(manifest)
+        self.files += len(fresh)
+        self.bytes += sum(file.bytes for file in fresh)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The batches of one source in landing."""
+
+    settings: Settings
+    tenant: Tenant
+    source: Source
+
+    def batch(self, day: date) -> str:
+        """Id of the batch of a day."""
+        return batch_id(self.source.name, day)
+
+    def folder(self, day: date) -> Path:
+        """Where the batch of a day stands."""
+        return batch_folder(self.settings, self.tenant, self.source.dataset, self.source.name, day)
+
+    def holds(self, day: date) -> bool:
+        """Whether the batch of a day stands."""
+        return (self.folder(day) / MANIFEST).exists()
+
+    def days(self) -> list[date]:
+        """The days of all batches that stand, ascending."""
+        folder = landing_folder(self.settings, self.tenant, self.source.dataset)
+        found = folder.glob(f"{_PREFIX}*/{self.source.name}/{MANIFEST}")
+        return sorted(date.fromisoformat(path.parent.parent.name.removeprefix(_PREFIX)) for path in found)
+
+    def manifest(self, day: date) -> Manifest | None:
+        """The manifest of a day's batch; None if there is none. Raises DeliveryError if it cannot be read."""
+        path = self.folder(day) / MANIFEST
+        try:
+            return Manifest.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            raise DeliveryError(
+                f"The manifest {path} cannot be read: {error.error_count()} of its fields are wrong.",
+                next_step="Remove the folder that it stands in and run `land` again: it takes the batch anew.",
+                tenant=self.tenant.slug,
+                day=day,
+            ) from error
+
+    def put(self, day: date, fresh: Iterable[Staged], kept: Iterable[Delivered] = ()) -> Manifest:
+        """Make the batch of a day hold the `kept` files, which stand in it, and the `fresh` ones, which are moved into it.
+
+        Run again after a kill, with the same files, it leaves the same batch.
+        """
+        folder = self.folder(day)
+        standing = self.manifest(day)
+        files = {file.name: file for file in kept}
+        taken = set(files) | {file.name for file in standing.files} if standing else set(files)
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in fresh:
+            name = _free(file.name, taken)
+            taken.add(name)
+            file.path.replace(folder / name)
+            files[name] = Delivered(name=name, sha256=file.sha256, bytes=file.bytes, rows=file.rows, origin=file.origin)
+        manifest = Manifest(
+            tenant=self.tenant.slug,
+            dataset=self.source.dataset,
+            source=self.source.name,
+            received_on=day,
+            files=tuple(files[name] for name in sorted(files)),
+            taken_at=datetime.now(UTC),
+        )
+        self._sweep(folder, set(files) | taken)  # what a killed run put there for a manifest that it never wrote
+        write_manifest(self.settings, self.tenant, manifest)
+        self.sweep(manifest)
+        return manifest
+
+    def sweep(self, manifest: Manifest) -> None:
+        """Remove from a batch's folder what its manifest does not name."""
+        self._sweep(self.folder(manifest.received_on), {file.name for file in manifest.files})
+
+    def _sweep(self, folder: Path, named: set[str]) -> None:
+        for path in folder.iterdir():
+            if path.name != MANIFEST and path.name not in named:
+                path.unlink()
+
+    @contextmanager
+    def taking(self, purpose: str, *, wait_seconds: float = 60) -> Iterator[Path]:
+        """A folder for what is half taken, ours alone while the block runs; what a killed run left there for the same `purpose` is still
+        in it, what it left for others is removed. Raises LeaseHeld if another run takes from this source for longer than `wait_seconds`,
+        and DiskFull for whatever the block writes.
+        """
+        around = self.tenant.lake_folder(self.settings.lake_root) / "landing" / _TAKING / self.source.name
+        with _diagnosed(self.tenant, around):
+            around.mkdir(parents=True, exist_ok=True)
+            lock = os.open(around / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                self._wait_for(lock, wait_seconds)
+                for other in around.iterdir():
+                    if other.is_dir() and other.name != purpose:
+                        shutil.rmtree(other)
+                folder = around / purpose
+                folder.mkdir(exist_ok=True)
+                yield folder
+                shutil.rmtree(folder)
+            finally:
+                os.close(lock)  # which gives the lock back, as the end of a killed process does
+
+    def _wait_for(self, lock: int, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise LeaseHeld(
+                        f"Another run is taking from source {self.source.name}, and still was after {seconds:.0f} s.",
+                        next_step="Nothing: the task is tried again by itself when that run has finished.",
+                        tenant=self.tenant.slug,
+                    ) from None
+                time.sleep(0.1)
+            else:
+                return
+
+
+@contextmanager
+def _diagnosed(tenant: Tenant, folder: Path) -> Iterator[None]:
+    """Turn a full disk into DiskFull."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise DiskFull(
+            f"There is no space left below {folder}.",
+            next_step="Make room there; the task is tried again by itself and goes on where it stopped.",
+            tenant=tenant.slug,
+        ) from error
+
+
+def write(path: Path, chunks: Iterable[bytes]) -> tuple[int, str]:
+    """Write `chunks` to `path`, which appears whole or not at all; (size, SHA-256)."""
+    fresh = path.with_name(f".{path.name}")
+    digest, size = hashlib.sha256(), 0
+    with fresh.open("wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+            digest.update(chunk)
+            size += len(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    return size, digest.hexdigest()
+
+
+def chunks_of(descriptor: int) -> Iterator[bytes]:
+    """The bytes of an open file."""
+    while chunk := os.read(descriptor, _CHUNK):
+        yield chunk
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """`name`, or the first of `2-name`, `3-name`, ... that is free."""
+    wanted, version = name, 1
+    while wanted in taken or wanted == MANIFEST:
+        version += 1
+        wanted = f"{version}-{name}"
+    return wanted

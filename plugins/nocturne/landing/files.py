@@ -1,0 +1,247 @@
+"""Sources of kind `files`: patterns of paths below the sources' root.
+
+What is left for a later run, because it may still be being written: hidden files; names that end in .part, .partial, .tmp, .temp,
+.crdownload, .filepart or ~; empty files younger than a minute; files that change while they are read. A file that was taken and is gone
+from the source stays in the batch of its day; of a source without `{day}` the batch is what is there that night.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from nocturne.errors import DeliveryError, SourceUnavailable
+from nocturne.landing.batches import Shelf, Staged, Taken, chunks_of, write
+from nocturne.ledger import Mark
+from nocturne.manifests import MANIFEST, Manifest
+
+_DAY = "{day}"
+_DAY_PATTERN = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
+_UNFINISHED = (".part", ".partial", ".tmp", ".temp", ".crdownload", ".filepart", "~")
+_EMPTY_SECONDS = 60
+_LONGEST_NAME = 150  # bytes; file systems allow 255
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A file at the source as it stood when we looked: enough to tell at a glance whether it is still the same."""
+
+    path: Path
+    name: str
+    origin: str
+    size: int
+    modified_ns: int
+
+    @property
+    def look(self) -> tuple[int, int]:
+        """What changes when the file does."""
+        return self.size, self.modified_ns
+
+
+def take_files(shelf: Shelf, begins_on: date, day: date, marks: Mapping[str, Mark]) -> Iterator[Taken]:
+    """Take what the source offers and is not taken yet; yields what each batch brought.
+
+    Reads files below the sources' root; writes batches. Run again, it takes what has changed since. Raises DeliveryError for a
+    path that leads out of the root or cannot be read, SourceUnavailable if the storage fails.
+    """
+    offered = _offered(shelf, begins_on, day)
+    if shelf.source.is_daily:
+        for its_day in sorted(offered):
+            yield _take_day(shelf, its_day, offered[its_day], marks.get(shelf.batch(its_day)))
+    elif offered:
+        yield _take_state(shelf, day, offered[day], marks)
+
+
+def _take_day(shelf: Shelf, day: date, offered: list[Seen], mark: Mark | None) -> Taken:
+    """The batch of a day: files that are new or changed are taken, the others kept."""
+    taken = Taken()
+    looks = _looks(mark)
+    if shelf.holds(day) and all(looks.get(seen.origin) == seen.look for seen in offered):
+        return taken
+    with shelf.taking("files") as folder:
+        manifest = shelf.manifest(day)
+        standing = {file.origin: file for file in manifest.files} if manifest else {}
+        fresh = []
+        for seen in offered:
+            if seen.origin in standing and looks.get(seen.origin) == seen.look:
+                continue
+            looks.pop(seen.origin, None)
+            staged = _stage(shelf, seen, folder, taken)
+            if staged is None:
+                continue
+            looks[seen.origin] = seen.look
+            if seen.origin not in standing or standing[seen.origin].sha256 != staged.sha256:
+                fresh.append(staged)
+        if fresh:
+            replaced = {file.origin for file in fresh}
+            manifest = shelf.put(day, fresh, [file for file in standing.values() if file.origin not in replaced])
+            taken.add(manifest, fresh)
+        elif manifest:
+            shelf.sweep(manifest)
+    if manifest:
+        taken.marks = _marked(manifest, looks)
+    return taken
+
+
+def _take_state(shelf: Shelf, day: date, offered: list[Seen], marks: Mapping[str, Mark]) -> Taken:
+    """The batch of a night: what is there now, unless the newest batch already says the same."""
+    taken = Taken(is_there=True)
+    looks = {seen.origin: seen.look for seen in offered}
+    with shelf.taking("files") as folder:
+        newest = max(shelf.days(), default=None)
+        if newest and newest > day:
+            return taken  # the state of that night is gone; what is there now belongs to a later one
+        if newest and _looks(marks.get(shelf.batch(newest))) == looks:
+            return taken
+        fresh = [staged for seen in offered if (staged := _stage(shelf, seen, folder, taken))]
+        if len(fresh) < len(offered):
+            return taken  # half a state would say that the rest is gone
+        manifest = shelf.manifest(newest) if newest else None
+        if manifest is None or {(file.origin, file.sha256) for file in manifest.files} != {(file.origin, file.sha256) for file in fresh}:
+            manifest = shelf.put(day, fresh)
+            taken.add(manifest, fresh)
+        else:
+            shelf.sweep(manifest)
+    taken.marks = _marked(manifest, looks)
+    return taken
+
+
+def _marked(manifest: Manifest, looks: Mapping[str, tuple[int, int]]) -> dict[str, Mark]:
+    facts = {"received_on": manifest.received_on.isoformat(), "looks": {origin: list(look) for origin, look in sorted(looks.items())}}
+    return {manifest.batch: Mark(manifest.fingerprint, facts)}
+
+
+def _looks(mark: Mark | None) -> dict[str, tuple[int, int]]:
+    return {origin: (size, modified) for origin, (size, modified) in mark.facts.get("looks", {}).items()} if mark else {}
+
+
+def _offered(shelf: Shelf, begins_on: date, day: date) -> dict[date, list[Seen]]:
+    """What the source offers by day, up to `day`, from one walk over its folders."""
+    root = shelf.settings.sources_root
+    real_root = root.resolve()
+    found: dict[date, list[Seen]] = {}
+    day_of = _day_reader(shelf.source.location)
+    pattern = shelf.source.location.replace(_DAY, _DAY_PATTERN)
+    for name in sorted(glob.iglob(pattern, root_dir=root, recursive=True)):  # noqa: PTH207 (Path.glob would also find hidden files)
+        its_day = day_of(name) if shelf.source.is_daily else day
+        if its_day is None or not begins_on <= its_day <= day:
+            continue
+        seen = _see(shelf, root, real_root, name)
+        if seen is not None:
+            found.setdefault(its_day, []).append(seen)
+    return found
+
+
+def _day_reader(location: str) -> Callable[[str], date | None]:
+    """Reads the day out of a path that the location's pattern matched; None if it is no day, or two."""
+    first, *others = (_regular(part) for part in location.split(_DAY))
+    pattern = re.compile(first + "".join(rf"(\d{{4}}-\d\d-\d\d){part}" for part in others), re.DOTALL)
+
+    def read(name: str) -> date | None:
+        match = pattern.fullmatch(name)
+        days = set(match.groups()) if match else set()
+        try:
+            return date.fromisoformat(days.pop()) if len(days) == 1 else None
+        except ValueError:
+            return None
+
+    return read
+
+
+def _regular(pattern: str) -> str:
+    """A regular expression for a piece of a glob pattern."""
+    put = {"**/": r"(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[[^]/]+\])", pattern)
+    return "".join(
+        put.get(piece) or (piece.replace("[!", "[^") if piece.startswith("[") and len(piece) > 1 else re.escape(piece)) for piece in pieces
+    )
+
+
+def _see(shelf: Shelf, root: Path, real_root: Path, name: str) -> Seen | None:
+    """The file as it stands; None if it is none, or may still be being written. Raises DeliveryError if it leads out of the root."""
+    path = root / name
+    if name.lower().endswith(_UNFINISHED):
+        return None
+    try:
+        real = Path(os.path.realpath(path, strict=True))
+        if not real.is_relative_to(real_root):
+            raise DeliveryError(
+                f"Source {shelf.source.name}: {path} leads out of the sources' root, to {real}.",
+                next_step="Put the file itself there instead of a link.",
+                tenant=shelf.tenant.slug,
+            )
+        facts = real.stat()
+    except FileNotFoundError:
+        return None  # gone since it was listed, or a link to nothing
+    except OSError as error:
+        raise _unreadable(shelf, path, error) from error
+    is_unfinished = facts.st_size == 0 and time.time() - facts.st_mtime < _EMPTY_SECONDS
+    if not stat.S_ISREG(facts.st_mode) or is_unfinished:
+        return None
+    return Seen(real, _name(shelf.source.location, _text(name)), _text(os.path.relpath(path, root)), facts.st_size, facts.st_mtime_ns)
+
+
+def _stage(shelf: Shelf, seen: Seen, folder: Path, taken: Taken) -> Staged | None:
+    """Copy a file beside its batch and learn its content; None, with a warning, if it changed while it was read or went away."""
+    path = folder / hashlib.sha256(seen.origin.encode()).hexdigest()[:32]
+    try:
+        # No link is followed that was put there since we looked, and no pipe is waited for.
+        descriptor = os.open(seen.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        descriptor = -1
+    except OSError as error:
+        raise _unreadable(shelf, seen.path, error) from error
+    if descriptor >= 0:
+        try:
+            size, sha256 = write(path, _reading(shelf, seen, descriptor))
+            after = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        if (after.st_size, after.st_mtime_ns) == seen.look and size == seen.size:
+            return Staged(path, seen.name, seen.origin, size, sha256)
+        path.unlink()
+    taken.warnings.append(f"{shelf.source.name}: {seen.origin} changed while it was read; the next run takes it")
+    return None
+
+
+def _reading(shelf: Shelf, seen: Seen, descriptor: int) -> Iterable[bytes]:
+    chunks = chunks_of(descriptor)
+    while True:
+        try:
+            chunk = next(chunks, None)
+        except OSError as error:
+            raise _unreadable(shelf, seen.path, error) from error
+        if chunk is None:
+            return
+        yield chunk
+
+
+def _unreadable(shelf: Shelf, path: Path, error: OSError) -> DeliveryError | SourceUnavailable:
+    what = f"Source {shelf.source.name}: {path} cannot be read: {error.strerror or error}."
+    if isinstance(error, PermissionError):
+        return DeliveryError(what, next_step="Let this process's user read it, and its folders.", tenant=shelf.tenant.slug)
+    return SourceUnavailable(what, next_step="Look after that storage; the task is tried again by itself.", tenant=shelf.tenant.slug)
+
+
+def _name(location: str, path: str) -> str:
+    """The file's name in the batch: its path from the first part of the location that is a pattern on, so that `a/x` and `b/x` differ."""
+    fixed = 0
+    parts = location.split("/")
+    while fixed < len(parts) - 1 and not glob.has_magic(parts[fixed]) and _DAY not in parts[fixed]:
+        fixed += 1
+    whole = re.sub(r"[\x00-\x1f\x7f\\]", "_", "__".join(path.split("/")[fixed:]))
+    name = whole.encode()[-_LONGEST_NAME:].decode(errors="ignore")
+    return f"_{name}" if name in {MANIFEST, ".", ".."} else name
+
+
+def _text(path: str) -> str:
+    """The path as text: a name on disk may be any bytes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
