@@ -1,0 +1,456 @@
+"""`nocturne ...`: what people do at a terminal.
+
+A command is a function that takes the parsed arguments and gives the exit code, and a row in COMMANDS. Every import that costs time stands
+in the function that needs it, so that `--help` and a misspelt command answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import date
+    from pathlib import Path
+
+    from rich.table import Table
+
+    from nocturne.ledger import Ledger
+    from nocturne.orchestration.catalogue import Station
+    from nocturne.receipts import Receipt
+    from nocturne.settings import Settings
+    from nocturne.tenants import Tenant
+
+Arguments = argparse.Namespace
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a command: its names and what argparse is to know of it."""
+
+    names: tuple[str, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: the words that call it, what it does, its function and its arguments."""
+
+    words: str
+    does: str
+    run: Callable[[Arguments], int]
+    arguments: tuple[Argument, ...] = ()
+
+
+def _argument(*names: str, **options: Any) -> Argument:
+    return Argument(names, options)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code. An error that was raised on purpose is told without a traceback, with exit code 1."""
+    given = _parser().parse_args(arguments)
+    from nocturne.errors import NocturneError
+
+    try:
+        return int(given.run(given))
+    except NocturneError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has read enough (`nocturne ... | head`); nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+# tenants -----------------------------------------------------------------------------------------------------------------------
+def check_tenants(given: Arguments) -> int:
+    """Check one tenant's file, or all of a folder; every error with its file and line."""
+    from nocturne.errors import TenantError
+    from nocturne.tenants import Roll, load_tenant, load_tenants
+
+    path = _path(given.path) if given.path else _settings().tenants
+    if path.is_dir():
+        roll = load_tenants(path)
+        ignored = sorted(file for file in path.iterdir() if file.suffix != ".yml" and not file.name.startswith("."))
+        for file in ignored:
+            print(f"{file}: is no tenant: a tenant's file ends in .yml", file=sys.stderr)
+    else:
+        try:
+            tenant = load_tenant(path)
+            roll = Roll({tenant.slug: tenant}, ())
+        except TenantError as error:
+            roll = Roll({}, (error,))
+    for broken in roll.broken:
+        print(broken.what, file=sys.stderr)
+    print(f"{len(roll.tenants)} right, {len(roll.broken)} broken")
+    return 1 if roll.broken else 0
+
+
+def new_tenant(given: Arguments) -> int:
+    """Write a commented file for a new tenant, which is valid as it stands. An existing one is left alone."""
+    import re
+    from datetime import UTC, datetime
+
+    from nocturne.errors import TenantError
+    from nocturne.tenants import SLUG, read_tenant
+
+    if not re.fullmatch(SLUG, given.slug):
+        raise TenantError(f"{given.slug!r} is no slug.", next_step="Choose 2 to 20 of a-z, 0-9 and _, the first of them a letter.")
+    folder = _settings().tenants
+    path = folder / f"{given.slug}.yml"
+    begins_on = given.begins_on or datetime.now(UTC).date()
+    text = _starter(given, begins_on)
+    tenant = read_tenant(text, path)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise TenantError(f"{path} is there already.", next_step="Edit it, or choose another slug.", tenant=given.slug) from error
+    print(f"{path} is written.")
+    print(f"Say there what {tenant.name} delivers, check it with `nocturne tenants check {path}`, and its DAGs appear in Airflow.")
+    return 0
+
+
+def list_tenants(given: Arguments) -> int:
+    """List the tenants whose file is right, and name the broken files."""
+    from nocturne.tenants import load_tenants
+
+    roll = load_tenants(_settings().tenants)
+    table = _table("slug", "name", "tier", "time zone", "currency", "begins on", "datasets")
+    for tenant in roll.tenants.values():
+        table.add_row(
+            tenant.slug, tenant.name, tenant.tier.value, tenant.time_zone[-1].value, tenant.currency, tenant.begins_on.isoformat(),
+            ", ".join(dataset.name for dataset in tenant.datasets),
+        )  # fmt: skip
+    _show(table)
+    for broken in roll.broken:
+        print(broken.what, file=sys.stderr)
+    return 1 if roll.broken else 0
+
+
+# datasets ----------------------------------------------------------------------------------------------------------------------
+def list_datasets(given: Arguments) -> int:
+    """List the datasets that a tenant may deliver."""
+    from nocturne.datasets import DATASETS
+
+    table = _table("dataset", "kind", "domain", "key", "event date", "description")
+    for dataset in DATASETS.values():
+        table.add_row(dataset.name, dataset.kind, dataset.domain, ", ".join(dataset.key), dataset.event_date or "", dataset.description)
+    _show(table)
+    return 0
+
+
+def show_schema(given: Arguments) -> int:
+    """Print the JSON Schema of one row of a dataset, for those who produce it."""
+    import json
+
+    from nocturne.datasets import DATASETS
+    from nocturne.errors import PermanentError
+
+    if given.dataset not in DATASETS:
+        raise PermanentError(f"There is no dataset {given.dataset!r}.", next_step=f"Choose one of {', '.join(DATASETS)}.")
+    print(json.dumps(DATASETS[given.dataset].json_schema(), indent=2))
+    return 0
+
+
+def list_functions(given: Arguments) -> int:
+    """List what a mapping expression may call and cast to."""
+    from nocturne.expressions import FUNCTIONS, TYPES
+
+    print(f"functions: {', '.join(sorted(FUNCTIONS))}")
+    print(f"types: {', '.join(sorted(TYPES))}")
+    return 0
+
+
+# stations ----------------------------------------------------------------------------------------------------------------------
+def run_station(given: Arguments) -> int:
+    """Run one station of one tenant's night here, without Airflow; its receipt is shown and stands in the ledger."""
+    import socket
+    from datetime import UTC, datetime
+
+    from nocturne.ledger import Ledger, migrate
+    from nocturne.tenants import load_tenant
+
+    settings = _settings()
+    station = _station(given.station)
+    tenant = load_tenant(settings.tenants / f"{given.tenant}.yml")
+    day = given.day or tenant.business_day(datetime.now(UTC))
+    migrate(settings)
+    receipt = _run(station, tenant, day, settings, Ledger(settings), f"terminal/{socket.gethostname()}/{os.getpid()}", given.problem)
+    _show_receipt(receipt)
+    return 0
+
+
+def _run(station: Station, tenant: Tenant, day: date, settings: Settings, ledger: Ledger, run_id: str, problem: str | None) -> Receipt:
+    from contextlib import nullcontext
+    from datetime import UTC, datetime
+
+    from nocturne.errors import NocturneError
+    from nocturne.receipts import Receipt
+
+    more: dict[str, Any] = {"failures": {}} if station.name == "raise_alerts" else {}
+    if problem is not None:
+        more["problem"] = problem
+    started = datetime.now(UTC)
+    try:
+        with ledger.holding(tenant, run_id, wait_seconds=0) if station.changes_tenant else nullcontext():
+            receipt = station.load()(tenant, day, settings, ledger, **more)
+    except NocturneError as error:
+        failed = Receipt(tenant=tenant.slug, day=day, station=station.name, started_at=started, finished_at=datetime.now(UTC))
+        ledger.record(failed, run_id=run_id, error=str(error))
+        raise
+    finally:
+        if station.changes_tenant:
+            ledger.release(tenant, run_id)
+    receipt = receipt.model_copy(update={"station": station.name})
+    ledger.record(receipt, run_id=run_id)
+    return receipt
+
+
+def _station(name: str) -> Station:
+    from nocturne.errors import PermanentError
+    from nocturne.orchestration.catalogue import ALERTS, STATIONS, TRAINING
+
+    known = {**STATIONS, ALERTS.name: ALERTS, **TRAINING}
+    if name not in known:
+        raise PermanentError(f"There is no station {name!r}.", next_step=f"Choose one of {', '.join(known)}.")
+    return known[name]
+
+
+def _show_receipt(receipt: Receipt) -> None:
+    names = list(dict.fromkeys(count for entry in receipt.entries for count in entry.counts))
+    table = _table(receipt.station, *names, "")
+    for entry in receipt.entries:
+        table.add_row(
+            entry.name, *(f"{entry.counts[name]:,}" if name in entry.counts else "" for name in names), "unchanged" if entry.skipped else ""
+        )
+    _show(table)
+    for warning in receipt.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"{receipt.tenant}, {receipt.day}: {receipt.seconds:.1f} s")
+
+
+# the installation --------------------------------------------------------------------------------------------------------------
+def show_settings(given: Arguments) -> int:
+    """Show every setting, its value and where it comes from; secrets are not shown."""
+    from pydantic import SecretStr
+
+    from nocturne.landing.connections import without_secrets
+    from nocturne.settings import Settings, origins
+
+    settings, origin = _settings(), origins()
+    derived = {"lake": settings.lake_root, "sources": settings.sources_root, "reports": settings.reports_root}
+    table = _table("setting", "value", "from", "what it is")
+    for name, about in Settings.model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            text = "(not shown)"
+        elif value is None:
+            text = str(derived.get(name, ""))
+        else:
+            text = without_secrets(value) if isinstance(value, str) and "://" in value else str(value)
+        table.add_row(name, text, origin[name], about.description or "")
+    _show(table)
+    known = {f"NOCTURNE_{name.upper()}" for name in Settings.model_fields} | {"NOCTURNE_SETTINGS"}
+    for variable in sorted(set(filter(lambda name: name.startswith("NOCTURNE_"), os.environ)) - known):
+        print(f"warning: {variable} is set, and no setting has that name", file=sys.stderr)
+    return 0
+
+
+def run_nightly(given: Arguments) -> int:
+    """Set up what is missing and run every tenant's night (or those that are named) through Airflow."""
+    from nocturne.installation.commands import nightly
+    from nocturne.installation.display import Display
+
+    return nightly(_settings(), Display(), given.tenants, given.day)
+
+
+def start_up(given: Arguments) -> int:
+    """Leave the whole installation running, and say where it is."""
+    from nocturne.installation.commands import up
+    from nocturne.installation.display import Display
+
+    return up(_settings(), Display())
+
+
+def shut_down(given: Arguments) -> int:
+    """End what `up` started, and nothing else."""
+    from nocturne.installation.commands import down
+    from nocturne.installation.display import Display
+
+    return down(_settings(), Display())
+
+
+def install_tools(given: Arguments) -> int:
+    """Find the programs that reports need; as root on a Debian, install those that are missing."""
+    from nocturne.installation.tools import ensure_tools
+
+    ensure_tools(print)
+    return 0
+
+
+# what the commands share -------------------------------------------------------------------------------------------------------
+def _settings() -> Settings:
+    from nocturne.settings import load_settings
+
+    return load_settings()
+
+
+def _path(text: str) -> Path:
+    from pathlib import Path
+
+    return Path(text).expanduser()
+
+
+def _date(text: str) -> date:
+    from datetime import date
+
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date (YYYY-MM-DD)") from None
+
+
+def _table(*titles: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
+
+
+def _show(table: Table) -> None:
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        Console(highlight=False, markup=False, emoji=False).print(table)
+        return
+    # In a pipe nothing is cut, folded or padded: another program reads it.
+    console = Console(width=1_000, highlight=False, markup=False, emoji=False)
+    with console.capture() as captured:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _starter(given: Arguments, begins_on: date) -> str:
+    import json
+
+    return f"""\
+# One tenant is this one file. `nocturne tenants check` checks it, `nocturne datasets` lists what a source may deliver, and
+# `nocturne schema <dataset>` the columns of each. Secrets never stand here: an API's address and token stand in an Airflow connection.
+name: {json.dumps(given.name or given.slug.replace("_", " ").title(), ensure_ascii=False)}
+tier: {given.tier}                        # free, pro or enterprise: what is kept, reported and predicted
+owner: operations                # who is called when a night fails
+time_zone: {json.dumps(given.time_zone)}
+currency: {given.currency}
+week_start: monday               # or sunday
+begins_on: {begins_on.isoformat()}            # the first day that is taken
+night_at: "03:00"                # local time at which the night starts
+
+# rules:                         # the definitions that may differ; each may change on a day, and old days keep the rule of their time
+#   stream_min_ms: 30000
+#   stream_rule: gte             # gt where exactly 30 seconds are no stream
+#   session_gap_seconds: [{{value: 1800}}, {{from: 2027-01-01, value: 1200}}]
+
+sources:
+  # Files below the sources' root (`nocturne settings` names it). With {{day}} in the location each day is a delivery of its own.
+  - name: plays
+    dataset: plays
+    kind: files
+    format: ndjson               # or csv, parquet, json
+    location: {given.slug}/plays/{{day}}/*.ndjson
+    required: false              # true: stop the night when nothing came for its day ...
+    # deadline: "05:00"          # ... and wait for it until then (local time)
+    # Without `map`, the delivered columns have our names. With it, each of ours is an expression of theirs:
+    # columns: {{ts: bigint}}
+    # map:
+    #   play_id: md5(concat(user_id, ts))
+    #   played_at: make_timestamp_ms(ts)
+    #   listener_id: user_id
+    #   track_id: song_id
+    #   ms_played: ms
+    # where: event = 'play'
+
+  # Without {{day}}, what is there at night is the state of that night.
+  - name: tracks
+    dataset: tracks
+    kind: files
+    format: csv
+    location: {given.slug}/tracks.csv
+
+  # JSON over HTTP; the connection `nocturne_{given.slug}__shop` holds address and token.
+  # - name: payments
+  #   dataset: payments
+  #   kind: api
+  #   connection: shop
+  #   location: payments?day={{day}}
+  #   records: data              # the field of a page that holds its rows
+  #   next_field: next           # the field that holds the next page's address
+"""
+
+
+COMMANDS = (
+    Command("nightly", "set up what is missing and run every tenant's night", run_nightly, (
+        _argument("tenants", nargs="*", help="slugs; none: all"),
+        _argument("--day", type=_date, help="business day; default: a demo's last day, else the last day that is over"),
+    )),
+    Command("up", "leave the whole installation running", start_up),
+    Command("down", "end what `up` started", shut_down),
+    Command("run", "run one station of one tenant here, without Airflow", run_station, (
+        _argument("station", help="land, load_bronze, ... (an unknown name lists them)"),
+        _argument("tenant", help="slug"),
+        _argument("--day", type=_date, help="business day; default: the last local day that is over"),
+        _argument("--problem", help="of a training step: this problem alone"),
+    )),
+    Command("tenants check", "check the tenants' files; every error with file and line", check_tenants, (
+        _argument("path", nargs="?", help="a file or a folder; default: all tenants"),
+    )),
+    Command("tenants new", "write a commented file for a new tenant", new_tenant, (
+        _argument("slug", help="its short name: a-z, 0-9 and _, at most 20 characters"),
+        _argument("--name", help="its name as shown"),
+        _argument("--time-zone", default="UTC", help="IANA name, such as Europe/Paris (default: UTC)"),
+        _argument("--currency", default="USD", help="ISO 4217 code (default: USD)"),
+        _argument("--tier", default="pro", choices=("free", "pro", "enterprise"), help="default: pro"),
+        _argument("--begins-on", type=_date, help="first day of deliveries (default: today)"),
+    )),
+    Command("tenants list", "list the tenants", list_tenants),
+    Command("datasets", "list the datasets that a tenant may deliver", list_datasets),
+    Command("schema", "print the JSON Schema of one row of a dataset", show_schema, (
+        _argument("dataset"),
+    )),
+    Command("functions", "list what a mapping expression may call and cast to", list_functions),
+    Command("settings", "show every setting, its value and where it comes from", show_settings),
+    Command("tools", "find, or install, the programs that reports need", install_tools),
+)  # fmt: skip
+"""Every command. Two words are a command below another (`nocturne tenants check`)."""
+
+_GROUPS = {"tenants": "check, list and add tenants"}
+
+
+def _parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="nocturne", description="Nightly analytics for music streaming: many tenants on one installation.")
+    groups: dict[str, Any] = {"": top.add_subparsers(metavar="COMMAND", required=True)}
+    for command in COMMANDS:
+        group, _, name = command.words.rpartition(" ")
+        if group not in groups:
+            below = groups[""].add_parser(group, help=_GROUPS[group], description=_GROUPS[group])
+            groups[group] = below.add_subparsers(metavar="COMMAND", required=True)
+        parser = groups[group].add_parser(name, help=command.does, description=command.run.__doc__)
+        for argument in command.arguments:
+            parser.add_argument(*argument.names, **argument.options)
+        parser.set_defaults(run=command.run)
+    return top
+
+
+if __name__ == "__main__":
+    sys.exit(main())
