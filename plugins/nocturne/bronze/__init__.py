@@ -1,0 +1,15 @@
+"""Station: landing -> bronze. Every delivered row, as delivered and as our columns, with why a value could not be read.
+
+    reading     raw files as Arrow batches            formats     NDJSON, JSON, CSV, Parquet behind one protocol
+    mapping     delivered rows -> bronze rows, SQL    calendar    event dates
+    links       keys that stand at several dates      loading     the station
+
+Bronze is a pure function of landing and of the declarations in force (sources, time zones): its marks say which of them each batch was
+loaded with, and a batch whose landing or declaration differs is loaded again, whole.
+"""
+
+from __future__ import annotations
+
+from nocturne.bronze.loading import load_bronze
+
+__all__ = ["load_bronze"]

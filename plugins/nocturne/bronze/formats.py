@@ -1,0 +1,208 @@
+"""The formats that sources deliver in, each with the same three answers.
+
+shape      what batches must have in common to be read in one pass; reads the files' heads
+check      raises DeliveryError if the delivery lacks a column that the mapping reads
+open       the delivered rows as SQL
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nocturne.bronze.mapping import Plan, elements_of_documents, json_path, lines_as_delivered, records_as_delivered
+from nocturne.bronze.reading import (
+    BATCH,
+    DELIVERED,
+    DOCUMENT,
+    FILE,
+    LINE,
+    SEND_AGAIN,
+    UNREADABLE,
+    Batch,
+    Dialect,
+    Reading,
+    csv_dialect,
+    sampled_keys,
+)
+from nocturne.errors import DeliveryError
+from nocturne.lake import Connection, name, text
+
+_ROWS: Final = "__nocturne_rows"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Delivered rows: the columns found with their types, SQL of the rows for a plan, and how many rows each batch has (when read)."""
+
+    found: Mapping[str, str]
+    rows: Callable[[Plan], str]
+    count: Callable[[], Mapping[str, int]]
+
+
+class Format(Protocol):
+    """One format."""
+
+    def shape(self, batch: Batch) -> Hashable:
+        """What batches must have in common to be read in one pass. Raises DeliveryError if a file's head cannot be read."""
+
+    def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> None:
+        """Raise DeliveryError if the batch has rows, but lacks one of the columns `must`."""
+
+    def open(self, connection: Connection, reading: Reading, wanted: Collection[str]) -> Opened:
+        """The rows of batches of one shape, with those of the columns `wanted` that they have."""
+
+
+def _lacks(batch: Batch, file: str | None, missing: Collection[str], has: Collection[str]) -> DeliveryError:
+    columns = "the column" if len(missing) == 1 else "the columns"
+    return batch.refuse(
+        file,
+        f"lacks {columns} {', '.join(sorted(missing))}, which the mapping reads; it has {', '.join(sorted(has)) or 'none'}",
+        f"Correct `map` of source {batch.source.name} in the tenant's file, or have the source deliver {columns}.",
+    )
+
+
+class Ndjson:
+    """A JSON object a line."""
+
+    def shape(self, batch: Batch) -> Hashable:
+        """All NDJSON is read alike."""
+        return ()
+
+    def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> None:
+        """The first lines have nearly always all keys; only if not, all lines are asked."""
+        keys = sampled_keys(batch)
+        doubtful = sorted(set(must) - keys)
+        if not keys or not doubtful:
+            return
+        reading = Reading([batch])
+        connection.register(_ROWS, reading.lines())
+        asked = ", ".join(f"coalesce(bool_or(TRY(json_exists({DELIVERED}, {text(json_path(column))}))), false)" for column in doubtful)
+        answers = connection.execute(f"SELECT {asked} FROM {_ROWS}").fetchall()[0]
+        missing = [column for column, there in zip(doubtful, answers, strict=True) if not there]
+        if missing:
+            raise _lacks(batch, batch.manifest.files[0].name, missing, keys)
+
+    def open(self, connection: Connection, reading: Reading, wanted: Collection[str]) -> Opened:
+        """Every wanted column is there as text; NULL where an object lacks the key."""
+        connection.register(_ROWS, reading.lines())
+        return Opened(dict.fromkeys(sorted(wanted), "VARCHAR"), lambda plan: lines_as_delivered(plan, _ROWS), lambda: reading.rows)
+
+
+class Json:
+    """Documents that are an array of objects, or hold one in the field `records`."""
+
+    def shape(self, batch: Batch) -> Hashable:
+        """All documents are read alike."""
+        return ()
+
+    def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> None:
+        """Also raises DeliveryError for a document without the array."""
+        connection.register(_ROWS, Reading([batch]).documents().read_all())
+        path = json_path(batch.source.records)
+        kinds = connection.execute(
+            f"SELECT {FILE}, TRY(json_type({DOCUMENT})), TRY(json_type({DOCUMENT}, {text(path)})) FROM {_ROWS} ORDER BY 1"
+        ).fetchall()
+        for file, whole, kind in kinds:
+            if whole is None:
+                raise batch.refuse(file, "is no JSON document", SEND_AGAIN)
+            if kind != "ARRAY":
+                where = f"in its field {batch.source.records}" if batch.source.records else "as a whole"
+                raise batch.refuse(file, f"is JSON, but no array {where}", f"Correct `records` of source {batch.source.name}.")
+        elements = elements_of_documents(batch.source, _ROWS, DOCUMENT)
+        keys = {key for (key,) in connection.execute(f"SELECT DISTINCT unnest(json_keys({DELIVERED})) FROM {elements}").fetchall()}
+        if keys and (missing := set(must) - keys):
+            raise _lacks(batch, batch.manifest.files[0].name, missing, keys)
+
+    def open(self, connection: Connection, reading: Reading, wanted: Collection[str]) -> Opened:
+        """Every wanted column is there as text, as in NDJSON."""
+        connection.register(_ROWS, reading.documents().read_all())
+        elements = elements_of_documents(reading.batches[0].source, _ROWS, DOCUMENT)
+
+        def count() -> Mapping[str, int]:
+            return dict(connection.execute(f"SELECT {BATCH}, count(*) FROM {elements} GROUP BY 1").fetchall())
+
+        return Opened(dict.fromkeys(sorted(wanted), "VARCHAR"), lambda plan: lines_as_delivered(plan, elements), count)
+
+
+class Csv:
+    """Text with a header and a delimiter."""
+
+    def shape(self, batch: Batch) -> Hashable:
+        """The headers of the files."""
+        return frozenset(self._dialects(batch).values())
+
+    def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> None:
+        """Each file must have each column."""
+        for file, dialect in self._dialects(batch).items():
+            if missing := set(must) - set(dialect.columns):
+                raise _lacks(batch, file, missing, dialect.columns)
+
+    def open(self, connection: Connection, reading: Reading, wanted: Collection[str]) -> Opened:
+        """The wanted columns that a header names, as text."""
+        dialects = [dialect for batch in reading.batches for dialect in self._dialects(batch).values()]
+        columns = tuple(dict.fromkeys(column for dialect in dialects for column in dialect.columns))
+        connection.register(_ROWS, reading.records(columns))
+        found = {column: "VARCHAR" for column in columns if column in wanted}
+        return Opened(found, lambda plan: records_as_delivered(plan, _ROWS, columns), lambda: reading.rows)
+
+    @staticmethod
+    def _dialects(batch: Batch) -> dict[str, Dialect]:
+        return {file.name: csv_dialect(batch, file) for file in batch.manifest.files}
+
+
+class Parquet:
+    """Parquet, whose own types hold."""
+
+    def shape(self, batch: Batch) -> Hashable:
+        """The schemas of the files."""
+        return frozenset(str(schema) for schema in self._schemas(batch).values())
+
+    def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> None:
+        """Each file must have each column."""
+        for file, schema in self._schemas(batch).items():
+            if missing := set(must) - set(schema.names):
+                raise _lacks(batch, file, missing, schema.names)
+
+    def open(self, connection: Connection, reading: Reading, wanted: Collection[str]) -> Opened:
+        """The wanted columns with the types that the files have; columns of several types in several files take the wider one."""
+        paths = {str(batch.path(file)): (batch, file.name) for batch in reading.batches for file in batch.manifest.files}
+        for path, (batch, _) in paths.items():
+            reading.rows[batch.id] += pq.read_metadata(path).num_rows
+        if not paths:
+            return Opened({}, lambda _: _NO_ROWS, lambda: reading.rows)
+        places = ", ".join(f"({text(path)}, {text(batch.id)}, {text(file)})" for path, (batch, file) in paths.items())
+        files = f"read_parquet([{', '.join(map(text, paths))}], union_by_name = true, filename = '{FILE}', hive_partitioning = false)"
+        types = {column: kind for column, kind, *_ in connection.execute(f"DESCRIBE SELECT * EXCLUDE {FILE} FROM {files}").fetchall()}
+        row = ", ".join(f"{text(column)}: rows.{name(column)}" for column in types)
+        found = {column: kind for column, kind in types.items() if column in wanted}
+        query = (
+            f"SELECT places.batch AS {BATCH}, places.file AS {FILE}, rows.file_row_number + 1 AS {LINE},"
+            f" to_json({{{row}}})::VARCHAR AS {DELIVERED}, NULL::VARCHAR AS {UNREADABLE}"
+            + "".join(f", rows.{name(column)}" for column in found)
+            + f" FROM (SELECT *, file_row_number FROM {files}) AS rows JOIN (VALUES {places}) AS places (path, batch, file)"
+            f" ON rows.{FILE} = places.path"
+        )
+        return Opened(found, lambda _: query, lambda: reading.rows)
+
+    @staticmethod
+    def _schemas(batch: Batch) -> dict[str, pa.Schema]:
+        schemas = {}
+        for file in batch.manifest.files:
+            try:
+                schemas[file.name] = pq.read_schema(batch.path(file)).remove_metadata()
+            except (pa.ArrowException, OSError) as error:
+                raise batch.refuse(file.name, f"is no readable Parquet: {str(error).splitlines()[0]}", SEND_AGAIN) from error
+        return schemas
+
+
+_NO_ROWS: Final = (
+    f"SELECT NULL::VARCHAR AS {BATCH}, NULL::VARCHAR AS {FILE}, NULL::BIGINT AS {LINE}, NULL::VARCHAR AS {DELIVERED},"
+    f" NULL::VARCHAR AS {UNREADABLE} WHERE false"
+)
+
+FORMATS: Final[Mapping[str, Format]] = {"ndjson": Ndjson(), "json": Json(), "csv": Csv(), "parquet": Parquet()}

@@ -1,0 +1,306 @@
+"""The station `load_bronze`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+from nocturne.bronze import calendar, links
+from nocturne.bronze.formats import FORMATS, Opened
+from nocturne.bronze.mapping import Plan, bronze_query, columns_read, kinds_query
+from nocturne.bronze.reading import SEND_AGAIN, Batch, Reading
+from nocturne.datasets import Dataset
+from nocturne.errors import NocturneError, PermanentError, TenantError, together
+from nocturne.lake import Connection, QueryError, Table, Written, duck, limited, table
+from nocturne.ledger import Mark, Marks
+from nocturne.manifests import Manifest, folder_of, landing_folder, read_manifests
+from nocturne.receipts import Entry, Receipt
+from nocturne.settings import Settings
+from nocturne.tenants import Source, Tenant
+
+STATION: Final = "bronze"
+VERSION: Final = 1
+"""Of what this code makes of a batch: a higher one loads all batches again."""
+
+_SECONDS: Final = 1_800
+_CHUNK_BATCHES: Final = 64
+_CHUNK_BYTES: Final = 64 << 20
+
+
+def load_bronze(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> Receipt:
+    """Load every batch whose bytes or whose declaration differ from what bronze holds, and remove those that landing has no more.
+
+    Reads landing; writes Delta `bronze/<dataset>` (a batch is replaced whole) and the marks `bronze`, each after its rows. Run again, it
+    does what is left. Works through all datasets and batches, then raises DeliveryError (or what else failed) for those that failed.
+    """
+    started = datetime.now(UTC)
+    entries: list[Entry] = []
+    failures: list[NocturneError] = []
+    warnings: list[str] = []
+    for dataset in tenant.datasets:
+        load = _Load(tenant, dataset, settings, ledger)
+        try:
+            load.run()
+        except NocturneError as error:
+            load.failures.append(error)
+        entries.append(load.entry())
+        failures += load.failures
+        warnings += load.warnings
+    if failures:
+        raise together(failures)
+    return Receipt(
+        tenant=tenant.slug, day=day, station=STATION, started_at=started, finished_at=datetime.now(UTC),
+        entries=tuple(entries), warnings=tuple(warnings),
+    )  # fmt: skip
+
+
+@dataclass
+class _Load:
+    """One dataset of one tenant."""
+
+    tenant: Tenant
+    dataset: Dataset
+    settings: Settings
+    ledger: Marks
+    failures: list[NocturneError] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    loaded: dict[str, Mark] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.bronze: Table = table(self.settings, self.tenant, "bronze", self.dataset)
+        self.marks = self.ledger.marks(self.tenant, STATION, self.dataset.name)
+        self.sources: Mapping[str, Source] = {source.name: source for source in self.tenant.sources_of(self.dataset.name)}
+
+    def run(self) -> None:
+        """Do what the marks do not say yet."""
+        manifests = read_manifests(self.settings, self.tenant, self.dataset.name)
+        self._remove(sorted(set(self.marks) - set(manifests)))
+        declared = {batch: manifest for batch, manifest in manifests.items() if manifest.source in self.sources}
+        self._warn_of_undeclared(set(manifests) - set(declared))
+        offsets = self._offsets(declared.values())
+        wanted = {batch: self._fingerprint(manifest, offsets) for batch, manifest in declared.items()}
+        changed = [declared[batch] for batch, mark in wanted.items() if batch not in self.marks or self.marks[batch].fingerprint != mark]
+        if not changed:
+            return
+        self.bronze.path.mkdir(parents=True, exist_ok=True)
+        landing = landing_folder(self.settings, self.tenant, self.dataset.name)
+        with duck(self.settings, only=[landing, self.bronze.path]) as connection:
+            for chunk in self._chunks(connection, changed):
+                for part in self._loaded_in_parts(connection, chunk, offsets):
+                    self._mark(connection, {batch: Mark(wanted[batch], facts) for batch, facts in part.items()})
+
+    def entry(self) -> Entry:
+        """What the receipt says of it."""
+        facts = [mark.facts for mark in self.loaded.values()]
+        counts = {name: sum(int(fact[name]) for fact in facts) for name in ("rows", "left_out", "problem_rows")}
+        stand = sorted((batch, mark.fingerprint) for batch, mark in self.marks.items())
+        return Entry(
+            name=self.dataset.name,
+            fingerprint=_digest(stand),
+            skipped=not (self.loaded or self.removed or self.failures),
+            counts={"batches": len(self.loaded), "removed": len(self.removed), **counts},
+            event_dates=tuple(sorted({date.fromisoformat(day) for fact in facts for day in fact["dates"]})),
+        )
+
+    # what is to be done ----------------------------------------------------------------------------------------------------------
+    def _offsets(self, manifests: Any) -> tuple[calendar.Offset, ...]:
+        if not self._has_instants:
+            return ((0, 0),)
+        return calendar.offsets(self.tenant.time_zone, max((m.received_on for m in manifests), default=self.tenant.begins_on))
+
+    @property
+    def _has_instants(self) -> bool:
+        """Whether event dates depend on time zones."""
+        return self.dataset.instant is not None and self.dataset.instant != self.dataset.event_date
+
+    def _fingerprint(self, manifest: Manifest, offsets: Sequence[calendar.Offset]) -> str:
+        """All that decides what bronze holds of a batch."""
+        shape = [(column.name, column.type) for column in self.dataset.columns], self.dataset.key, self.dataset.instant
+        zones = calendar.digest(offsets, manifest.received_on) if self._has_instants else ""
+        return _digest([VERSION, shape, manifest.fingerprint, self.sources[manifest.source].fingerprint, zones])
+
+    def _warn_of_undeclared(self, batches: set[str]) -> None:
+        for source in sorted({batch.rpartition("/")[0] for batch in batches}):
+            self.warnings.append(
+                f"{self.dataset.name}: the source {source} is no longer declared; its batches stay in bronze as they were loaded"
+            )
+
+    def _remove(self, gone: list[str]) -> None:
+        if not gone:
+            return
+        self.bronze.delete(gone)
+        relinked = links.without(self.marks, gone)
+        self.ledger.mark(self.tenant, STATION, self.dataset.name, relinked)
+        self.ledger.unmark(self.tenant, STATION, self.dataset.name, gone)
+        self.marks = {batch: mark for batch, mark in {**self.marks, **relinked}.items() if batch not in gone}
+        self.removed = gone
+
+    def _chunks(self, connection: Connection, changed: Sequence[Manifest]) -> Iterator[list[Batch]]:
+        """The batches that can be read, in groups that one pass reads: of one source and one shape, and not too large."""
+        groups: dict[tuple[str, Hashable], list[Batch]] = defaultdict(list)
+        for manifest in changed:
+            source = self.sources[manifest.source]
+            batch = Batch(self.tenant, source, manifest, folder_of(self.settings, self.tenant, manifest))
+            try:
+                batch.check_files()
+                shape = FORMATS[source.format].shape(batch)
+                with self._telling(connection, [batch]):
+                    FORMATS[source.format].check(connection, batch, columns_read(source, self.dataset)[0])
+            except NocturneError as error:
+                self.failures.append(error)
+            else:
+                groups[source.name, shape].append(batch)
+        for batches in groups.values():
+            yield from _sized(batches)
+
+    # loading ---------------------------------------------------------------------------------------------------------------------
+    def _loaded_in_parts(
+        self, connection: Connection, batches: Sequence[Batch], offsets: Sequence[calendar.Offset]
+    ) -> Iterator[dict[str, dict[str, Any]]]:
+        """Load batches together; if that fails, one by one, so that one that cannot be read holds no other back."""
+        try:
+            yield self._load(connection, batches, offsets)
+            return
+        except NocturneError as error:
+            if len(batches) == 1:
+                self.failures.append(error)
+                return
+            self.warnings.append(f"{self.dataset.name}: {len(batches)} batches could not be read together, so one by one: {error.what}")
+        for batch in batches:
+            yield from self._loaded_in_parts(connection, [batch], offsets)
+
+    def _load(self, connection: Connection, batches: Sequence[Batch], offsets: Sequence[calendar.Offset]) -> dict[str, dict[str, Any]]:
+        """Replace these batches in bronze; the facts of each."""
+        reading = Reading(batches)
+        source = batches[0].source
+        must, may = columns_read(source, self.dataset)
+        with self._telling(connection, batches, reading):
+            opened = FORMATS[source.format].open(connection, reading, must | may)
+            plan = self._plan(connection, source, opened)
+            received = {batch.id: batch.manifest.received_on.isoformat() for batch in batches}
+            query = bronze_query(plan, opened.rows(plan), received, offsets)
+            written = self.bronze.write(connection, query, list(received))
+            try:
+                facts = self._facts(connection, batches, written, opened.count())
+            except Exception:
+                written.discard()
+                raise
+        self.bronze.commit(written, list(received))
+        return facts
+
+    def _plan(self, connection: Connection, source: Source, opened: Opened) -> Plan:
+        try:
+            described = connection.execute(f"DESCRIBE {kinds_query(source, self.dataset, opened.found)}").fetchall()
+        except QueryError as error:
+            raise TenantError(
+                f"The mapping of source {source.name} does not fit what it delivers: {str(error).strip().splitlines()[0]}.",
+                next_step=f"Correct `map`, `where` or `columns` of source {source.name} in the tenant's file.",
+                tenant=self.tenant.slug,
+            ) from error
+        return Plan(source, self.dataset, opened.found, {column: kind for column, kind, *_ in described})
+
+    @contextmanager
+    def _telling(self, connection: Connection, batches: Sequence[Batch], reading: Reading | None = None) -> Iterator[None]:
+        """Limit the time, and turn what DuckDB says of a delivery into an error that names the delivery."""
+        doing = f"Reading {', '.join(batch.id for batch in batches[:3])}{' and others' if len(batches) > 3 else ''}"
+        try:
+            with limited(connection, _SECONDS, doing=doing, tenant=self.tenant):
+                yield
+        except QueryError as said:
+            if reading is not None and reading.failure is not None:
+                raise reading.failure from said
+            first, batch = str(said).strip().splitlines()[0], batches[0]
+            raise batch.refuse(None, f"cannot be read as {batch.source.format}: {first}", SEND_AGAIN) from said
+
+    def _facts(
+        self, connection: Connection, batches: Sequence[Batch], written: Written, delivered: Mapping[str, int]
+    ) -> dict[str, dict[str, Any]]:
+        """What a mark tells of each batch; asked of the files that were written, before they count."""
+        dates: dict[str, dict[str, int]] = defaultdict(dict)
+        rows: dict[str, int] = defaultdict(int)
+        problems: dict[str, int] = defaultdict(int)
+        for batch_id, event_on, count, with_problems in self._counted(connection, written):
+            rows[batch_id] += count
+            problems[batch_id] += with_problems
+            if event_on is not None:
+                dates[batch_id][event_on] = count
+        for batch in batches:
+            if rows[batch.id] and rows[batch.id] == problems[batch.id]:
+                self._refuse_binary(connection, batch, written)
+        return {
+            batch.id: {
+                "received_on": batch.manifest.received_on.isoformat(),
+                "rows": delivered.get(batch.id, 0),
+                "left_out": _left_out(batch, delivered.get(batch.id, 0), rows[batch.id]),
+                "problem_rows": problems[batch.id],
+                "dates": dict(sorted(dates[batch.id].items())),
+            }
+            for batch in batches
+        }
+
+    def _counted(self, connection: Connection, written: Written) -> list[tuple[str, str | None, int, int]]:
+        """(batch, event date, rows, rows with problems); an event date that silver will refuse is told as None."""
+        if not written.files:
+            return []
+        usable = "CASE WHEN _event_on <= _received_on + 1 THEN _event_on::VARCHAR END"
+        return connection.execute(
+            f"SELECT _batch, {usable}, count(*), count(*) FILTER (len(_problems) > 0) FROM {self.bronze.rows_of(written.files)}"
+            " GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+
+    def _refuse_binary(self, connection: Connection, batch: Batch, written: Written) -> None:
+        """A delivery of which no row can be read, and which is no text either, is no delivery of bad rows: it is something else."""
+        ours = [file for file in written.files if file.part == batch.id]
+        found = connection.execute(
+            "SELECT first(_file ORDER BY _file, _line), first(_line ORDER BY _file, _line) FROM"
+            f" {self.bronze.rows_of(ours)} HAVING bool_and(list_contains(_problems, 'row: is no JSON object') OR"
+            " list_contains(_problems, 'row: is no UTF-8')) AND bool_or(list_contains(_problems, 'row: is no UTF-8') OR"
+            " contains(_delivered, chr(0)))"
+        ).fetchone()
+        if found:
+            raise batch.refuse(found[0], f"holds nothing that can be read as {batch.source.format} (from line {found[1]} on)", SEND_AGAIN)
+
+    def _mark(self, connection: Connection, changed: dict[str, Mark]) -> None:
+        found: list[links.Link] = []
+        if self.dataset.kind == "event" and changed:
+            rows = sum(int(mark.facts["rows"]) for mark in changed.values())
+            found = links.find_links(connection, self.bronze, changed, rows)
+        marks = links.with_links(self.marks, changed, found)
+        self.ledger.mark(self.tenant, STATION, self.dataset.name, marks)
+        self.marks.update(marks)
+        self.loaded.update({batch: self.marks[batch] for batch in changed})
+
+
+def _left_out(batch: Batch, delivered: int, kept: int) -> int:
+    """Rows that the condition leaves out. Raises PermanentError if rows are missing, or too many, without one."""
+    if kept > delivered or (kept < delivered and not batch.source.where):
+        raise PermanentError(
+            f"{batch.manifest.dataset}: of {delivered} rows of batch {batch.id}, {kept} came to stand in bronze.",
+            next_step="Report this: no row may be lost or made. Bronze still holds what it held of this batch.",
+            tenant=batch.tenant.slug,
+        )
+    return delivered - kept
+
+
+def _sized(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
+    chunk: list[Batch] = []
+    size = 0
+    for batch in batches:
+        if chunk and (len(chunk) >= _CHUNK_BATCHES or size + batch.manifest.bytes > _CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(batch)
+        size += batch.manifest.bytes
+    if chunk:
+        yield chunk
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]

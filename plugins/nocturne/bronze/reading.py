@@ -1,0 +1,445 @@
+"""Raw files as streams of Arrow batches: one row a delivered row, with its batch, file and line.
+
+Data flow: landing (NDJSON, CSV, JSON; plain or gzip) -> Arrow -> DuckDB. Parquet is read by DuckDB itself.
+
+A row that cannot be read stays, with its raw text and why; a file that cannot be read raises DeliveryError. What counts as a row: of
+NDJSON each line that is not empty, of CSV each record after the header (its number, the header being 1, stands for its line), of JSON each
+element of the array.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow.csv import ConvertOptions, InvalidRow, ParseOptions, ReadOptions, open_csv
+
+from nocturne.errors import DeliveryError, NocturneError
+from nocturne.manifests import Delivered, Manifest
+from nocturne.tenants import Source, Tenant
+
+BATCH: Final = "__nocturne_batch"
+FILE: Final = "__nocturne_file"
+LINE: Final = "__nocturne_line"
+DELIVERED: Final = "__nocturne_delivered"
+UNREADABLE: Final = "__nocturne_unreadable"
+DOCUMENT: Final = "__nocturne_document"
+
+BLOCK: Final = 4 << 20
+MAX_LINE: Final = 16 << 20
+MAX_DOCUMENT: Final = 256 << 20
+SAMPLE: Final = 100
+_GZIP: Final = b"\x1f\x8b"
+_MARK: Final = b"\xef\xbb\xbf"
+_NAMES: Final = pa.dictionary(pa.int32(), pa.string())
+_OURS: Final = ((BATCH, _NAMES), (FILE, _NAMES), (LINE, pa.int64()), (DELIVERED, pa.string()), (UNREADABLE, pa.string()))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch of landing with the source that declares it."""
+
+    tenant: Tenant
+    source: Source
+    manifest: Manifest
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self.manifest.batch
+
+    def path(self, file: Delivered) -> Path:
+        """Where a file of it stands."""
+        return self.folder / file.name
+
+    def refuse(self, file: str | None, what: str, next_step: str) -> DeliveryError:
+        """The error that says what is wrong with a file of it."""
+        where = self.folder / file if file else self.folder
+        return DeliveryError(
+            f"{self.manifest.dataset}: {where} (source {self.source.name}) {what}.",
+            next_step=next_step,
+            tenant=self.tenant.slug,
+            day=self.manifest.received_on,
+        )
+
+    def check_files(self) -> None:
+        """Raise DeliveryError if landing does not hold what the manifest says."""
+        for file in self.manifest.files:
+            path = self.path(file)
+            if not path.is_file():
+                raise self.refuse(file.name, "is in the manifest, but not there", _TAKE_AGAIN)
+            if path.stat().st_size != file.bytes:
+                raise self.refuse(file.name, f"has {path.stat().st_size} bytes, the manifest says {file.bytes}", _TAKE_AGAIN)
+
+
+_TAKE_AGAIN: Final = "Remove the batch's folder in landing and run `land` again."
+SEND_AGAIN: Final = "Have the source deliver the file again, whole; `land` takes it in, and the night goes on."
+
+
+@dataclass
+class Reading:
+    """A pass over some batches: counts their rows, and keeps the error that ended it (DuckDB would tell only its text)."""
+
+    batches: Sequence[Batch]
+    block: int = BLOCK
+    rows: Counter[str] = field(default_factory=Counter)
+    failure: NocturneError | None = None
+
+    @cached_property
+    def _batch_names(self) -> pa.Array:
+        return pa.array([batch.id for batch in self.batches], pa.string())
+
+    def _file_names(self, batch: Batch) -> pa.Array:
+        return pa.array([file.name for file in batch.manifest.files], pa.string())
+
+    def lines(self) -> pa.RecordBatchReader:
+        """Each line of the NDJSON files, as text."""
+        return self._reader(pa.schema(_OURS), self._lines)
+
+    def documents(self) -> pa.RecordBatchReader:
+        """Each JSON file, whole."""
+        return self._reader(pa.schema([(BATCH, pa.string()), (FILE, pa.string()), (DOCUMENT, pa.string())]), self._documents)
+
+    def records(self, columns: Sequence[str]) -> pa.RecordBatchReader:
+        """Each record of the CSV files; `columns` as text, NULL where a file has no such column or the value is empty."""
+        schema = pa.schema([*_OURS, *((column, pa.string()) for column in columns)])
+        return self._reader(schema, lambda batch, index: self._records(batch, index, columns))
+
+    def _reader(self, schema: pa.Schema, rows: Callable[[Batch, int], Iterator[list[Any]]]) -> pa.RecordBatchReader:
+        def stream() -> Iterator[pa.RecordBatch]:
+            try:
+                for index, batch in enumerate(self.batches):
+                    for arrays in rows(batch, index):
+                        yield pa.record_batch(arrays, schema=schema)
+            except NocturneError as error:
+                self.failure = error
+                raise
+
+        return pa.RecordBatchReader.from_batches(schema, stream())
+
+    def _lines(self, batch: Batch, index: int) -> Iterator[list[Any]]:
+        names = self._file_names(batch)
+        for position, file in enumerate(batch.manifest.files):
+            for numbers, values, unreadable in _text_lines(batch, file, self.block):
+                self.rows[batch.id] += len(values)
+                yield [*self._names(index, names, position, len(values)), numbers, values, unreadable]
+
+    def _names(self, index: int, names: pa.Array, position: int, count: int) -> list[pa.Array]:
+        return [_repeated(self._batch_names, index, count), _repeated(names, position, count)]
+
+    def _documents(self, batch: Batch, _index: int) -> Iterator[list[Any]]:
+        for file in batch.manifest.files:
+            yield [pa.array([batch.id]), pa.array([file.name]), pa.array([_document(batch, file)], pa.string())]
+
+    def _records(self, batch: Batch, index: int, columns: Sequence[str]) -> Iterator[list[Any]]:
+        names = self._file_names(batch)
+        for position, file in enumerate(batch.manifest.files):
+            for numbers, raw, unreadable, values in _csv_records(batch, file, self.block):
+                self.rows[batch.id] += len(numbers)
+                texts = [values.get(column, pa.nulls(len(numbers), pa.string())) for column in columns]
+                yield [*self._names(index, names, position, len(numbers)), numbers, raw, unreadable, *texts]
+
+
+def _repeated(names: pa.Array, position: int, count: int) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(np.full(count, position, np.int32)), names)
+
+
+# bytes -------------------------------------------------------------------------------------------------------------------------
+def chunks(batch: Batch, file: Delivered, block: int = BLOCK) -> Iterator[bytes]:
+    """The bytes of a file, unpacked if they are gzip (told by their first bytes), without a byte order mark."""
+    try:
+        with batch.path(file).open("rb") as raw:
+            packed = raw.read(2) == _GZIP
+            raw.seek(0)
+            stream = iter(lambda: raw.read(block), b"")
+            head: bytes | None = b""
+            for chunk in _unpacked(batch, file, stream, block) if packed else stream:
+                if head is None:
+                    yield chunk
+                elif len(head := head + chunk) >= len(_MARK):
+                    yield head.removeprefix(_MARK)
+                    head = None
+            if head:
+                yield head.removeprefix(_MARK)
+    except OSError as error:
+        raise batch.refuse(file.name, f"cannot be read: {error.strerror}", _TAKE_AGAIN) from error
+
+
+def _unpacked(batch: Batch, file: Delivered, packed: Iterator[bytes], block: int) -> Iterator[bytes]:
+    """Unpack gzip, of one or several members, in pieces of bounded size."""
+    member = zlib.decompressobj(wbits=31)
+    try:
+        for chunk in packed:
+            rest = chunk
+            while rest:
+                if member.eof:
+                    if not rest.strip(b"\0"):  # padding behind the last member
+                        break
+                    member = zlib.decompressobj(wbits=31)
+                out = member.decompress(rest, block)
+                rest = member.unused_data if member.eof else member.unconsumed_tail
+                if out:
+                    yield out
+    except zlib.error as error:
+        raise batch.refuse(file.name, f"is damaged gzip: {error}", SEND_AGAIN) from error
+    if not member.eof:
+        raise batch.refuse(file.name, "is gzip that ends in the middle", SEND_AGAIN)
+
+
+# NDJSON ------------------------------------------------------------------------------------------------------------------------
+def _text_lines(batch: Batch, file: Delivered, size: int = BLOCK) -> Iterator[tuple[pa.Array, pa.Array, pa.Array]]:
+    """(number, text, why it is unreadable) of the lines of a file, in blocks."""
+    number, rest = 1, b""
+    for chunk in chunks(batch, file, size):
+        block = rest + chunk
+        end = block.rfind(b"\n") + 1
+        rest = block[end:]
+        if len(rest) > MAX_LINE:
+            line = number + block.count(b"\n")
+            raise batch.refuse(file.name, f"has a line of more than {MAX_LINE >> 20} MB (line {line})", SEND_AGAIN)
+        if end:
+            numbers, values, unreadable, count = _split(block[:end], number)
+            number += count
+            yield numbers, values, unreadable
+    if rest:
+        numbers, values, unreadable, _ = _split(rest, number)
+        yield numbers, values, unreadable
+
+
+def _split(block: bytes, number: int) -> tuple[pa.Array, pa.Array, pa.Array, int]:
+    """(number, text, why it is unreadable) of the lines of `block`, whose first one has this number, and how many lines it has.
+
+    Empty lines are left out.
+    """
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
+    if not len(ends) or ends[-1] != len(block):
+        ends = np.append(ends, len(block))
+    offsets = np.concatenate(([0], ends)).astype(np.int32)
+    lines = pa.Array.from_buffers(pa.binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(block)])
+    texts, unreadable = _as_text(lines)
+    texts = pc.ascii_rtrim(texts, characters="\r\n")  # done by DuckDB, letter by letter, it would cost more than to parse the line
+    numbers = pa.array(np.arange(number, number + len(ends)))
+    filled = pc.not_equal(pc.binary_length(texts), 0)
+    if pc.all(filled).as_py():
+        return numbers, texts, unreadable, len(ends)
+    return numbers.filter(filled), texts.filter(filled), unreadable.filter(filled), len(ends)
+
+
+def _as_text(values: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Bytes as text, and which of them were no UTF-8 (their text then holds replacement characters)."""
+    try:
+        return values.cast(pa.string()), pa.nulls(len(values), pa.string())
+    except pa.ArrowInvalid:
+        pass
+    texts: list[str | None] = []
+    unreadable: list[str | None] = []
+    for value in values.to_pylist():
+        try:
+            texts.append(None if value is None else value.decode())
+            unreadable.append(None)
+        except UnicodeDecodeError:
+            texts.append(value.decode(errors="replace"))
+            unreadable.append("row: is no UTF-8")
+    return pa.array(texts, pa.string()), pa.array(unreadable, pa.string())
+
+
+def sampled_keys(batch: Batch) -> set[str]:
+    """The keys of the first objects of the batch's NDJSON files."""
+    found: set[str] = set()
+    for file in batch.manifest.files:
+        lines = (text for _, texts, _ in _text_lines(batch, file) for text in texts[:SAMPLE].to_pylist())
+        for _, line in zip(range(SAMPLE), lines, strict=False):
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(value, dict):
+                found.update(value)
+    return found
+
+
+# JSON --------------------------------------------------------------------------------------------------------------------------
+def _document(batch: Batch, file: Delivered) -> str:
+    size, parts = 0, []
+    for chunk in chunks(batch, file):
+        size += len(chunk)
+        if size > MAX_DOCUMENT:
+            step = "Have the source deliver smaller pages, or NDJSON, which is read line by line."
+            raise batch.refuse(file.name, f"is one JSON document of more than {MAX_DOCUMENT >> 20} MB", step)
+        parts.append(chunk)
+    try:
+        return b"".join(parts).decode()
+    except UnicodeDecodeError as error:
+        raise batch.refuse(file.name, f"is no UTF-8 at byte {error.start}", SEND_AGAIN) from error
+
+
+# CSV ---------------------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Dialect:
+    """How a CSV file is written: its delimiter and the names in its header."""
+
+    delimiter: str
+    columns: tuple[str, ...]
+
+
+def csv_dialect(batch: Batch, file: Delivered) -> Dialect:
+    """The dialect of a CSV file; the delimiter is the one of `,` `;` tab `|` that stands most often in the header."""
+    head = next(chunks(batch, file), b"")
+    header = head.split(b"\n", 1)[0].rstrip(b"\r")
+    try:
+        line = header.decode()
+    except UnicodeDecodeError as error:
+        raise batch.refuse(file.name, f"is no CSV: its header is no UTF-8 at byte {error.start}", SEND_AGAIN) from error
+    if not line.strip() or "\0" in line:
+        what = "is empty: a CSV file has a header even if it has no rows" if not head.strip() else "is no CSV: it has no header (line 1)"
+        raise batch.refuse(file.name, what, SEND_AGAIN)
+    delimiter = max(",;\t|", key=line.count)
+    try:
+        columns = tuple(next(csv.reader([line], delimiter=delimiter)))
+    except csv.Error as error:
+        raise batch.refuse(file.name, f"is no CSV: {error} (line 1)", SEND_AGAIN) from error
+    twice = sorted(column for column, count in Counter(name.lower() for name in columns).items() if count > 1)
+    if twice:
+        raise batch.refuse(file.name, f"has the columns {', '.join(twice)} twice (line 1)", "Have the source name each column once.")
+    return Dialect(delimiter, columns)
+
+
+class _Stream(io.RawIOBase):
+    """Chunks of bytes as a file of UTF-8: what is none is replaced and told, because pyarrow loses a refused record that is no UTF-8.
+
+    Counts the quotes that pass.
+    """
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self._rest = b""
+        self._incomplete = b""  # the first bytes of a letter, whose other bytes come with the next chunk
+        self.quotes = 0
+        self.is_damaged = False
+        self.failure: NocturneError | None = None
+
+    def readable(self) -> bool:
+        """It is for reading."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer` with what comes next."""
+        while not self._rest:
+            try:
+                chunk = next(self._parts, None)
+            except NocturneError as error:
+                self.failure = error
+                raise OSError(str(error)) from error
+            self._rest = self._as_utf8(chunk or b"", is_last=chunk is None)
+            self.quotes += self._rest.count(b'"')
+            if chunk is None and not self._rest:
+                return 0
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+    def _as_utf8(self, chunk: bytes, *, is_last: bool) -> bytes:
+        data, self._incomplete = self._incomplete + chunk, b""
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            if error.end == len(data) and not is_last and error.reason == "unexpected end of data":
+                data, self._incomplete = data[: error.start], data[error.start :]
+            else:
+                self.is_damaged = True
+                data = data.decode(errors="replace").encode()
+        return data
+
+
+Records = tuple[pa.Array, pa.Array, pa.Array, dict[str, pa.Array]]
+
+
+def _csv_records(batch: Batch, file: Delivered, block: int) -> Iterator[Records]:
+    """(number, raw text where a record was refused, why, values by column) of the records of a file, in blocks."""
+    dialect = csv_dialect(batch, file)
+    stream = _Stream(chunks(batch, file, block))
+    refused: list[InvalidRow] = []
+    count, last = 0, None
+    try:
+        for rows in _open_csv(stream, dialect, refused):
+            numbers = _record_numbers(count, rows.num_rows, refused)
+            count += rows.num_rows
+            values, unreadable = _values(rows, stream)
+            last = (numbers[-1].as_py(), values) if rows.num_rows else last
+            yield numbers, pa.nulls(len(numbers), pa.string()), unreadable, values
+    except (pa.ArrowInvalid, OSError) as error:
+        if stream.failure:
+            raise stream.failure from error
+        raise batch.refuse(file.name, f"is damaged CSV: {str(error).splitlines()[0]}", SEND_AGAIN) from error
+    if stream.quotes % 2 and last and _holds_line_end(last[1]):
+        raise batch.refuse(file.name, f"opens a quote that is never closed (record {last[0]})", SEND_AGAIN)
+    if refused:
+        yield _refused_rows(refused, dialect)
+
+
+def _open_csv(stream: _Stream, dialect: Dialect, refused: list[InvalidRow]) -> Iterator[pa.RecordBatch]:
+    def refuse(row: InvalidRow) -> str:
+        refused.append(row)
+        return "skip"
+
+    source = pa.PythonFile(io.BufferedReader(stream, BLOCK), mode="r")
+    with open_csv(
+        source,
+        read_options=ReadOptions(block_size=BLOCK, use_threads=False, column_names=list(dialect.columns), skip_rows=1),
+        parse_options=ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=refuse),
+        convert_options=ConvertOptions(
+            column_types=dict.fromkeys(dialect.columns, pa.string()),
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=True,
+            check_utf8=False,
+        ),
+    ) as reader:
+        yield from reader
+
+
+def _record_numbers(before: int, count: int, refused: Sequence[InvalidRow]) -> pa.Array:
+    """The numbers of `count` good records behind `before` earlier good ones: refused ones between them count too."""
+    good = np.arange(before, before + count)
+    good_before_refused = np.array(sorted(row.number for row in refused), np.int64) - 2 - np.arange(len(refused))
+    return pa.array(good + 2 + np.searchsorted(good_before_refused, good, side="right"))
+
+
+def _values(rows: pa.RecordBatch, stream: _Stream) -> tuple[dict[str, pa.Array], pa.Array]:
+    """The values by column, and which records hold what was no UTF-8."""
+    values = {column: rows.column(column) for column in rows.schema.names}
+    unreadable = pa.nulls(rows.num_rows, pa.string())
+    if stream.is_damaged:
+        for value in values.values():
+            replaced = pc.fill_null(pc.match_substring(value, "\ufffd"), fill_value=False)
+            unreadable = pc.if_else(replaced, "row: is no UTF-8", unreadable)
+    return values, unreadable
+
+
+def _holds_line_end(values: dict[str, pa.Array]) -> bool:
+    return any("\n" in (value[-1].as_py() or "") for value in values.values())
+
+
+def _refused_rows(refused: Sequence[InvalidRow], dialect: Dialect) -> Records:
+    why = [f"row: has {row.actual_columns} values, the header has {row.expected_columns}" for row in refused]
+    nothing = pa.nulls(len(refused), pa.string())
+    values = dict.fromkeys(dialect.columns, nothing)
+    return (
+        pa.array([row.number for row in refused], pa.int64()),
+        pa.array([row.text for row in refused], pa.string()),
+        pa.array(why, pa.string()),
+        values,
+    )
