@@ -1,0 +1,157 @@
+"""Station: what people get to read. Published marts, predictions, insights and the night's receipts -> `reports/<tenant>/<day>/`.
+
+data flow: material (read once, one snapshot) -> chapters (what is said) -> drawing (pictures) -> printing (PDF, HTML) and workbook (XLSX).
+Which formats: those of the tenant's tier. What the tenant does not have has no page, no sheet and no picture.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from nocturne.errors import DiskFull
+from nocturne.ledger import Mark, utc_now
+from nocturne.receipts import Entry, Receipt
+from nocturne.reports.chapters import compose
+from nocturne.reports.drawing import draw
+from nocturne.reports.material import Book, Material, read
+from nocturne.reports.printing import print_pdf, write_html
+from nocturne.reports.workbook import write_workbook
+from nocturne.settings import Settings
+from nocturne.tenants import Tenant
+
+STATION: Final = "reports"
+NAME: Final = "nightly"
+PDF, HTML, XLSX = f"{NAME}.pdf", f"{NAME}.html", f"{NAME}.xlsx"
+_LIBRARIES: Final = ("kaleido", "plotly", "weasyprint", "xlsxwriter")
+
+
+def render_reports(tenant: Tenant, day: date, settings: Settings, ledger: Book) -> Receipt:
+    """Render the reports of a tenant's day in the formats of its tier.
+
+    Reads published marts, predictions, insights and the ledger; writes `reports/<slug>/<day>/`, which appears whole or not at all, then a
+    mark. A re-run whose input is the same and whose files all stand does nothing. Raises ToolMissing without Chromium or pango,
+    TransientError if Chromium hangs, DatabaseUnavailable, DiskFull.
+    """
+    started = utc_now()
+    folder = settings.reports_root / tenant.slug / day.isoformat()
+    with _alone(folder):
+        material = read(tenant, day, settings, ledger)
+        fingerprint = _fingerprint(tenant, material)
+        mark = ledger.marks(tenant, STATION, NAME).get(day.isoformat())
+        skipped = mark is not None and mark.fingerprint == fingerprint and _stands(folder, mark.facts["files"])
+        if mark is None or not skipped:
+            files, counts = _render(tenant, material)
+            _replace(folder, files)
+            mark = Mark(fingerprint, {"files": {name: _facts(content) for name, content in files.items()}, "counts": counts})
+            ledger.mark(tenant, STATION, NAME, {day.isoformat(): mark})
+    return Receipt(
+        tenant=tenant.slug,
+        day=day,
+        station="render_reports",
+        started_at=started,
+        finished_at=utc_now(),
+        entries=tuple(_entry(name, mark, skipped=skipped) for name in sorted(mark.facts["files"])),
+        warnings=material.warnings,
+    )
+
+
+def _entry(name: str, mark: Mark, *, skipped: bool) -> Entry:
+    file = mark.facts["files"][name]
+    counts = {"bytes": file["bytes"], **mark.facts["counts"].get(name, {})}
+    return Entry(name=name, fingerprint=mark.fingerprint, skipped=skipped, counts=counts, facts={"sha256": file["sha256"]})
+
+
+def _render(tenant: Tenant, material: Material) -> tuple[dict[str, bytes], dict[str, dict[str, int]]]:
+    """Every file of the report by its name, and what can be counted in some of them."""
+    document = compose(tenant, material)
+    kinds = tenant.limits.reports
+    charts = list(document.charts())
+    drawn = draw(charts, png="png" in kinds)
+    vectors = {chart.name: drawn[chart.name, "svg"] for chart in charts}
+    files = {f"{name}.{kind}": content for (name, kind), content in drawn.items() if kind in kinds}
+    counts = {}
+    if "pdf" in kinds:
+        files[PDF], pages = print_pdf(document, vectors)
+        counts[PDF] = {"pages": pages}
+    if "html" in kinds:
+        files[HTML] = write_html(document, vectors)
+    if "xlsx" in kinds:
+        files[XLSX], cells = write_workbook(tenant, material, document)
+        counts[XLSX] = {"cells": cells}
+    return files, counts
+
+
+def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Let `folder` hold these files and nothing else: they are written beside it, and the folders change places by renaming."""
+    fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    for leftover in (fresh, old):
+        shutil.rmtree(leftover, ignore_errors=True)  # of a run that was killed: we alone are at work here
+    try:
+        fresh.mkdir(parents=True)
+        for name, content in sorted(files.items()):
+            (fresh / name).write_bytes(content)
+    except OSError as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise DiskFull(
+            f"The report cannot be written to {fresh}: {error.strerror}.", next_step="Make room there; the task is tried again by itself."
+        ) from error
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One renderer a tenant at a time; the lock goes with the process that holds it, however it ends."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder.parent / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _stands(folder: Path, files: Mapping[str, Mapping[str, object]]) -> bool:
+    """Whether the folder holds exactly these files, unchanged."""
+    try:
+        there = {path.name: path for path in folder.iterdir()}
+        return set(there) == set(files) and all(_facts(path.read_bytes()) == dict(files[name]) for name, path in there.items())
+    except OSError:
+        return False
+
+
+def _facts(content: bytes) -> dict[str, object]:
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _fingerprint(tenant: Tenant, material: Material) -> str:
+    """Digest of everything that the files depend on: what was read, the tenant's declaration, our code and the libraries that draw."""
+    text = json.dumps(
+        [_code(), tenant.fingerprint, str(material.day), material.time_zone, str(material.marts_day), material.subjects, material.reasons,
+         [[each.station, each.outcome, each.error, each.warnings] for each in material.outcomes]],
+        default=str, sort_keys=True,
+    )  # fmt: skip
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@cache
+def _code() -> str:
+    """Digest of this package's files and of the versions of the libraries that draw."""
+    digest = hashlib.sha256(" ".join(version(name) for name in _LIBRARIES).encode())
+    here = Path(__file__).parent
+    for path in sorted(path for path in here.rglob("*") if path.suffix in {".py", ".j2", ".css", ".js"}):
+        digest.update(path.relative_to(here).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
