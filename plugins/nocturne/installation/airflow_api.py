@@ -29,6 +29,10 @@ class AirflowApi:
         self._client = httpx.Client(base_url=f"http://{settings.host}:{settings.airflow_port}", timeout=30)
         self._token_at = float("-inf")
 
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
     def dag_is_known(self, dag_id: str) -> bool:
         """Whether the DAG processor has seen the DAG."""
         answer = self._request("GET", f"/api/v2/dags/{dag_id}", allow=(404,))

@@ -30,10 +30,10 @@ ALL_SERVICES = (*NIGHT_SERVICES, "mlflow")
 _LEAST_FREE_BYTES = 2_000_000_000
 
 
-def nightly(settings: Settings, display: Display, only: Sequence[str] = ()) -> int:
+def nightly(settings: Settings, display: Display, only: Sequence[str] = (), day: date | None = None) -> int:
     """Set up what is missing, run every tenant's night, show the results; 0 if all succeeded.
 
-    What was not running before is ended again. Writes `var/nightly.json`.
+    Without `day` a demo tenant's night is that of its world's last day, any other's that of its last business day. What was not running before is ended again. Writes `var/nightly.json`.
     """
     with _alone(settings):
         roll = _roll(settings, display, only)
@@ -43,8 +43,8 @@ def nightly(settings: Settings, display: Display, only: Sequence[str] = ()) -> i
         started: list[str] = []
         try:
             set_up(settings, display, roll)
-            started = _start(settings, display, processes, NIGHT_SERVICES)
-            succeeded = _run(settings, display, processes, roll)
+            started = start_services(settings, display, processes, NIGHT_SERVICES)
+            succeeded = _run(settings, display, processes, roll, day)
         finally:
             processes.stop(started)
             if not database_ran:
@@ -57,7 +57,7 @@ def up(settings: Settings, display: Display) -> int:
     with _alone(settings):
         roll = _roll(settings, display, ())
         set_up(settings, display, roll)
-        _start(settings, display, Processes(settings), ALL_SERVICES)
+        start_services(settings, display, Processes(settings), ALL_SERVICES)
     console = display.console
     console.print(f"\n  Airflow  http://{settings.host}:{settings.airflow_port}   login {USER}, password {admin_password(settings)}")
     console.print(f"  MLflow   http://{settings.host}:{settings.mlflow_port}   for operators: it knows no logins")
@@ -95,7 +95,7 @@ def set_up(settings: Settings, display: Display, roll: Roll) -> None:
     _write_sources(settings, display, roll)
 
 
-def demo_days(settings: Settings, roll: Roll) -> dict[str, date]:
+def last_days(roll: Roll) -> dict[str, date]:
     """The day of each tenant's night: the last of its demo world, or for any other tenant the last day that is over."""
     from nocturne.simulator import demo_worlds
 
@@ -104,10 +104,10 @@ def demo_days(settings: Settings, roll: Roll) -> dict[str, date]:
     return {slug: worlds[slug].last_day if slug in worlds else tenant.business_day(now) for slug, tenant in roll.tenants.items()}
 
 
-def _run(settings: Settings, display: Display, processes: Processes, roll: Roll) -> bool:
+def _run(settings: Settings, display: Display, processes: Processes, roll: Roll, day: date | None) -> bool:
     api = AirflowApi(settings, USER)
-    _wait_for_dags(api, roll, processes)
-    days = demo_days(settings, roll)
+    wait_for_dags(api, roll, processes)
+    days = dict.fromkeys(roll.tenants, day) if day else last_days(roll)
     nights = [TenantNight(tenant, days[slug], api, display.change) for slug, tenant in roll.tenants.items()]
     for night in nights:
         night.plan()
@@ -146,7 +146,7 @@ def _every(seconds: float, act: Callable[[], None]) -> Callable[[], None]:
     return tick
 
 
-def _start(settings: Settings, display: Display, processes: Processes, names: Sequence[str]) -> list[str]:
+def start_services(settings: Settings, display: Display, processes: Processes, names: Sequence[str]) -> list[str]:
     known = services(settings)
     with display.phase("starting Airflow"):
         started = [name for name in names if processes.start(known[name])]
@@ -159,7 +159,7 @@ def _start(settings: Settings, display: Display, processes: Processes, names: Se
     return started
 
 
-def _wait_for_dags(api: AirflowApi, roll: Roll, processes: Processes, seconds: float = 120) -> None:
+def wait_for_dags(api: AirflowApi, roll: Roll, processes: Processes, seconds: float = 120) -> None:
     wanted = [dag for tenant in roll.tenants.values() for dag in (tenant.nightly_dag, tenant.training_dag)]
     deadline = time.monotonic() + seconds
     while wanted := [dag for dag in wanted if not api.dag_is_known(dag)]:

@@ -20,7 +20,7 @@ _SECONDS = 10
 
 def answers(url: str) -> bool:
     """Whether a GET of `url` is answered with success."""
-    return bool(_get(url) is not None)
+    return _get(url) is not None
 
 
 def beats(url: str, component: str) -> bool:
@@ -32,9 +32,13 @@ def beats(url: str, component: str) -> bool:
 def worker_answers() -> bool:
     """Whether the Celery worker of this machine answers a ping through the broker."""
     from celery import Celery
+    from kombu.exceptions import OperationalError
 
     with Celery(broker=os.environ["AIRFLOW__CELERY__BROKER_URL"]) as app:
-        return bool(app.control.ping(destination=[f"celery@{socket.gethostname()}"], timeout=_SECONDS))
+        try:
+            return bool(app.control.ping(destination=[f"celery@{socket.gethostname()}"], timeout=_SECONDS))
+        except OperationalError:
+            return False
 
 
 def is_well(arguments: list[str]) -> bool:

@@ -74,8 +74,8 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
 
 
 def shared_environment(settings: Settings) -> dict[str, str]:
-    """What Airflow's processes are told wherever they run: `airflow.env`, which the compose file reads too."""
-    lines = (settings.project / "airflow.env").read_text().splitlines()
+    """What processes are told wherever they run: `nocturne.env`, which the compose file reads too."""
+    lines = (settings.project / "nocturne.env").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
@@ -176,16 +176,16 @@ class Processes:
         """End these services, politely first; the names of those that ran."""
         ended = []
         for name in names:
-            pid = self._pid(name)
+            pid = self.pid(name)
             if pid is not None:
                 ended.append(name)
                 _signal_group(pid, signal.SIGTERM)
         deadline = time.monotonic() + seconds
         for name in ended:
-            pid = self._pid(name)
+            pid = self.pid(name)
             while pid is not None and time.monotonic() < deadline:
                 time.sleep(0.1)
-                pid = self._pid(name)
+                pid = self.pid(name)
             if pid is not None:
                 _signal_group(pid, signal.SIGKILL)
             self._record(name).unlink(missing_ok=True)
@@ -197,7 +197,7 @@ class Processes:
 
     def is_running(self, name: str) -> bool:
         """Whether the process that was recorded under `name` still runs."""
-        return self._pid(name) is not None
+        return self.pid(name) is not None
 
     def log_of(self, name: str) -> Path:
         """Where a service writes its output."""
@@ -206,7 +206,8 @@ class Processes:
     def _record(self, name: str) -> Path:
         return self.run / f"{name}.json"
 
-    def _pid(self, name: str) -> int | None:
+    def pid(self, name: str) -> int | None:
+        """The process id of a service that runs, or None."""
         try:
             record = json.loads(self._record(name).read_text())
         except (OSError, ValueError):

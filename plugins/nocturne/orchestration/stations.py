@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 
-from nocturne.errors import LeaseHeld, NocturneError, PermanentError
+from nocturne.errors import LeaseHeld, NocturneError, PermanentError, SourceAwaited
 from nocturne.orchestration.catalogue import ALERTS, Station
 from nocturne.orchestration.day import business_day
 from nocturne.receipts import Receipt
@@ -29,7 +29,7 @@ _FAILED = {"failed", "upstream_failed"}
 
 class StationOperator(BaseOperator):
     """One station of one tenant. Reads the tenant's file and the settings when it runs; leaves a receipt in the ledger and, without the
-    lists of dates, in XCom. A run that finds the tenant's lease taken comes back later without using up a try.
+    lists of dates, in XCom. A run that finds the tenant's lease taken, or waits for a source, comes back later without using up a try.
     """
 
     ui_color = "#e7eef8"
@@ -51,11 +51,9 @@ class StationOperator(BaseOperator):
         try:
             tenant = load_tenant(settings.tenants / f"{self.slug}.yml")
             receipt = self._run(tenant, business_day(tenant, context["dag_run"], _event_days(context)), settings, ledger, run_id, context)
-        except LeaseHeld as error:
+        except (LeaseHeld, SourceAwaited) as error:
             self.log.info("%s", error)
-            raise AirflowRescheduleException(  # type: ignore[no-untyped-call]
-                datetime.now(UTC) + timedelta(seconds=15)
-            ) from error
+            raise AirflowRescheduleException(_again_at(error)) from error  # type: ignore[no-untyped-call]
         except PermanentError as error:
             raise AirflowFailException(str(error)) from error
         self._act(receipt, context)
@@ -68,7 +66,7 @@ class StationOperator(BaseOperator):
                 receipt = self.station.load()(tenant, day, settings, ledger, **self._extra(tenant, context))
             if self.station.ends_change:
                 ledger.release(tenant, run_id)
-        except LeaseHeld:
+        except (LeaseHeld, SourceAwaited):
             raise
         except Exception as error:
             message = str(error) if isinstance(error, NocturneError) else f"{type(error).__name__}: {error}"
@@ -86,6 +84,12 @@ class StationOperator(BaseOperator):
 
     def _act(self, receipt: Receipt, context: Context) -> None:
         """What follows from a receipt in Airflow; nothing for most stations."""
+
+
+def _again_at(error: LeaseHeld | SourceAwaited) -> datetime:
+    """When to come back: soon for a lease; every few minutes, and once more at its deadline, for a source that has not delivered yet."""
+    now = datetime.now(UTC)
+    return min(error.until, now + timedelta(minutes=5)) if isinstance(error, SourceAwaited) else now + timedelta(seconds=15)
 
 
 class WatchModelsOperator(StationOperator):
