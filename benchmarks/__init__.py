@@ -51,7 +51,9 @@ def throwaway_installation(**values: Any) -> Iterator[Settings]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nocturne-bench-", ignore_cleanup_errors=True)))
         folder.chmod(0o755)  # PostgreSQL's own user must reach its data
         names = ("airflow_port", "mlflow_port", "demo_port", "log_port", "trigger_log_port", "postgres_port")
-        settings = load_settings(**{"var": folder, "master_key": "6b" * 32, **dict(zip(names, _free_ports(len(names)), strict=True)), **values})
+        settings = load_settings(
+            **{"var": folder, "master_key": "6b" * 32, **dict(zip(names, _free_ports(len(names)), strict=True)), **values}
+        )
         database = EmbeddedDatabase(settings)
         stack.callback(database.stop)
         yield settings

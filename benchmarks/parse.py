@@ -62,7 +62,8 @@ def versions(settings: Settings, parses: int) -> tuple[int, int]:
         subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     with connect(settings, database="airflow") as connection:
         row = connection.execute(
-            "SELECT count(*), max(n) FROM (SELECT count(*) AS n FROM dag_version WHERE dag_id LIKE %s GROUP BY dag_id) AS v", ("%__nightly",)
+            "SELECT count(*), max(n) FROM (SELECT count(*) AS n FROM dag_version WHERE dag_id LIKE %s GROUP BY dag_id) AS v",
+            ("%__nightly",),
         ).fetchone()
     assert row is not None
     return int(row[0]), int(row[1])
