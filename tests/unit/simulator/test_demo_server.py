@@ -50,7 +50,7 @@ def get(app: FastAPI, path: str, authorization: str = "") -> httpx.Response:
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://demo") as client:
-            return await client.get(path, headers={"Authorization": authorization} if authorization else {})
+            return await client.get(path, headers={"Authorization": authorization.encode("latin-1")} if authorization else {})
 
     return asyncio.run(ask())
 
