@@ -1,0 +1,68 @@
+{#- The incremental strategy of this project.
+
+    A model computes all rows of its *scope* (some listeners' days, some dates) from its inputs, and its table holds them afterwards, and
+    no others, in that scope. What is already so is left alone: only rows that really differ are written, and their dates are noted in
+    `_changed`, from where the models downstream and `publish_marts` know what to look at. All of it is one transaction, so a killed
+    build has either done it and noted it, or neither.
+
+    meta:
+      scope: {relation: <model>, columns: {<own column>: <its column>}}   the scope; its columns tell which rows are meant
+      day: <own column>                                                   the date that is noted
+-#}
+{% macro get_incremental_replace_sql(arg_dict) %}
+    {%- set target = arg_dict['target_relation'] -%}
+    {%- set fresh = arg_dict['temp_relation'] -%}
+    {%- set key = [arg_dict['unique_key']] if arg_dict['unique_key'] is string else arg_dict['unique_key'] -%}
+    {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
+    {%- set scope = config.get('meta')['scope'] -%}
+    {%- set day = config.get('meta').get('day') -%}
+    {%- set stem = target.identifier -%}
+
+    create temporary table {{ stem }}__stood on commit drop as
+    select {{ columns }}
+    from {{ target }}
+    where ({{ scope['columns'].keys() | join(', ') }}) in (
+        select {{ scope['columns'].values() | join(', ') }} from {{ api.Relation.create(schema=target.schema, identifier=scope['relation']) }}
+    );
+
+    create temporary table {{ stem }}__went on commit drop as
+    select {{ columns }} from {{ stem }}__stood
+    except
+    select {{ columns }} from {{ fresh }};
+
+    create temporary table {{ stem }}__came on commit drop as
+    select {{ columns }} from {{ fresh }}
+    except
+    select {{ columns }} from {{ stem }}__stood;
+
+    {% if day %}
+    insert into {{ target.schema }}._changed (model, changed_on)
+    select '{{ stem }}', {{ day }} from {{ stem }}__went
+    union
+    select '{{ stem }}', {{ day }} from {{ stem }}__came
+    on conflict do nothing;
+    {% endif %}
+
+    delete from {{ target }} as standing
+    using {{ stem }}__went as went
+    where {% for column in key %}standing.{{ column }} = went.{{ column }}{{ ' and ' if not loop.last }}{% endfor %};
+
+    insert into {{ target }} ({{ columns }})
+    select {{ columns }} from {{ stem }}__came
+{% endmacro %}
+
+{#- Whether this build makes everything anew: then a model takes all rows, else those of its scope. -#}
+{% macro builds_all() -%}
+    {{ return(flags.FULL_REFRESH) }}
+{%- endmacro %}
+
+{#- A model's table as the last build left it, for models that stand before it: no `ref`, which would be a circle. -#}
+{% macro as_built(model) -%}
+    {{ this.schema }}.{{ model }}
+{%- endmacro %}
+
+{#- The dates on which a model's rows have changed since marts were published. -#}
+{% macro changed_days(model) -%}
+    {%- do ref(model) -%}
+    (select changed_on from {{ this.schema }}._changed where model = '{{ model }}')
+{%- endmacro %}

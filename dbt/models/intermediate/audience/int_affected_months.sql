@@ -1,0 +1,7 @@
+{{ config(materialized='view') }}
+{#- The months of the affected listener-days. -#}
+
+select distinct
+    listener_key,
+    {{ month_of('event_on') }} as month_on
+from {{ ref('int_affected') }}

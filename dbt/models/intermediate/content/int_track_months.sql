@@ -1,0 +1,30 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace',
+    unique_key=['track_id', 'month_on'],
+    indexes=[{'columns': ['track_id', 'month_on'], 'unique': true}, {'columns': ['month_on']}],
+    meta={'scope': {'relation': 'int_changed_months', 'columns': {'month_on': 'month_on'}}}
+) }}
+{#- A step on the way to a track's numbers of all time: a night adds up the months that it changed, not all days since the first. -#}
+{%- set changed_months = ref('int_changed_months') %}
+
+with days as (
+    select
+        track_days.*,
+        {{ month_of('track_days.played_on') }} as month_on
+    from {{ ref('track_days') }} as track_days
+    {%- if not builds_all() %}
+    inner join {{ changed_months }} as changed
+        on track_days.played_on >= changed.month_on and track_days.played_on < changed.month_on + interval '1 month'
+    {%- endif %}
+)
+
+select
+    track_id,
+    month_on,
+    sum(play_count)::bigint as play_count,
+    sum(stream_count)::bigint as stream_count,
+    min(played_on) filter (where stream_count > 0) as first_streamed_on,
+    max(played_on) filter (where stream_count > 0) as last_streamed_on
+from days
+group by track_id, month_on

@@ -1,0 +1,29 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace',
+    unique_key=['track_id', 'played_on', 'country'],
+    indexes=[{'columns': ['track_id', 'played_on', 'country'], 'unique': true}, {'columns': ['played_on']}],
+    meta={'scope': {'relation': 'int_changed_play_days', 'columns': {'played_on': 'played_on'}}, 'day': 'played_on'}
+) }}
+{%- set changed_days = ref('int_changed_play_days') %}
+
+with plays as (
+    select * from {{ ref('plays') }}
+    {%- if not builds_all() %}
+    where played_on in (select changed.played_on from {{ changed_days }} as changed)
+    {%- endif %}
+)
+
+select
+    track_id,
+    played_on,
+    coalesce(country, 'ZZ') as country,
+    count(*) as play_count,
+    count(*) filter (where is_stream) as stream_count,
+    sum(is_skip::integer) as skip_count,
+    sum(is_completed::integer) as completed_count,
+    sum(is_intentional::integer) as intentional_count,
+    sum(ms_played)::bigint as ms_played,
+    count(distinct listener_key) filter (where is_stream) as listeners_1d
+from plays
+group by track_id, played_on, coalesce(country, 'ZZ')

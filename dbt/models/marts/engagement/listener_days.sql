@@ -1,0 +1,72 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace',
+    unique_key=['listener_key', 'played_on'],
+    indexes=[{'columns': ['listener_key', 'played_on'], 'unique': true}, {'columns': ['played_on']}],
+    meta={
+        'scope': {'relation': 'int_affected', 'columns': {'listener_key': 'listener_key', 'played_on': 'event_on'}},
+        'day': 'played_on',
+    }
+) }}
+-- depends_on: {{ ref('int_affected') }}
+
+with plays as (
+    select plays.*
+    from {{ ref('plays') }} as plays
+    {%- if not builds_all() %}
+    inner join {{ ref('int_affected') }} as affected
+        on plays.played_on = affected.event_on and plays.listener_key = affected.listener_key
+    {%- endif %}
+),
+
+sessions as (
+    select sessions.*
+    from {{ ref('sessions') }} as sessions
+    {%- if not builds_all() %}
+    inner join {{ ref('int_affected') }} as affected
+        on sessions.started_on = affected.event_on and sessions.listener_key = affected.listener_key
+    {%- endif %}
+),
+
+played as (
+    select
+        listener_key,
+        played_on,
+        count(*) as play_count,
+        count(*) filter (where is_stream) as stream_count,
+        sum(is_skip::integer) as skip_count,
+        sum(is_completed::integer) as completed_count,
+        sum(is_intentional::integer) as intentional_count,
+        sum(ms_played)::bigint as ms_played,
+        count(distinct track_id) as track_count,
+        count(distinct artist_id) as artist_count,
+        (array_agg(country order by played_at, play_id) filter (where country is not null))[1] as country
+    from plays
+    group by listener_key, played_on
+),
+
+-- a session belongs to the date that it starts on
+begun as (
+    select
+        listener_key,
+        started_on,
+        count(*) as session_count
+    from sessions
+    group by listener_key, started_on
+)
+
+select
+    coalesce(played.listener_key, begun.listener_key) as listener_key,
+    coalesce(played.played_on, begun.started_on) as played_on,
+    coalesce(played.play_count, 0) as play_count,
+    coalesce(played.stream_count, 0) as stream_count,
+    played.skip_count,
+    played.completed_count,
+    played.intentional_count,
+    coalesce(played.ms_played, 0) as ms_played,
+    coalesce(played.track_count, 0) as track_count,
+    coalesce(played.artist_count, 0) as artist_count,
+    coalesce(begun.session_count, 0) as session_count,
+    played.country
+from played
+full outer join begun on played.listener_key = begun.listener_key and played.played_on = begun.started_on

@@ -1,0 +1,132 @@
+"""What is known of a tenant's builds: the table `<slug>_build._builds`, by which building and publishing meet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from nocturne.datasets import Dataset
+from nocturne.postgres import Connection, connect, exclusion, statement
+from nocturne.settings import Settings
+from nocturne.tenants import Tenant
+
+TOUCHED = ("_touched", "_touched_listeners", "_touched_rows")
+"""The warehouse's tables of what has changed since marts were published; each has `touched_at`."""
+
+
+@dataclass(frozen=True)
+class Mart:
+    """A mart as dbt knows it: `day` is the column whose dates `_changed` notes; None: it is compared whole."""
+
+    name: str
+    key: tuple[str, ...]
+    day: str | None
+    description: str
+    columns: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Build:
+    """One build. What was loaded until `started_at` is in it."""
+
+    build_id: int
+    fingerprint: str
+    is_full: bool
+    started_at: datetime
+    is_finished: bool
+    is_published: bool
+    marts: tuple[Mart, ...]
+
+
+def prepare(tenant: Tenant, settings: Settings) -> None:
+    """Make the tables that builds need before dbt runs. Run again, it changes nothing."""
+    build = tenant.build_schema
+    with connect(settings, role=tenant.owner_role) as connection:
+        connection.execute(statement(exclusion(tenant)))
+        connection.execute(
+            statement(
+                f"CREATE TABLE IF NOT EXISTS {build}._builds (build_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, day date NOT NULL,"
+                " fingerprint text NOT NULL, is_full boolean NOT NULL, started_at timestamptz NOT NULL, finished_at timestamptz,"
+                " published_at timestamptz, marts jsonb)"
+            )
+        )
+        connection.execute(
+            statement(
+                f"CREATE TABLE IF NOT EXISTS {build}._changed (model text NOT NULL, changed_on date NOT NULL, PRIMARY KEY (model, changed_on))"
+            )
+        )
+
+
+def last_build(connection: Connection, tenant: Tenant) -> Build | None:
+    """The newest build, finished or not."""
+    row = connection.execute(
+        statement(
+            "SELECT build_id, fingerprint, is_full, started_at, finished_at IS NOT NULL, published_at IS NOT NULL, marts"
+            f" FROM {tenant.build_schema}._builds ORDER BY build_id DESC LIMIT 1"
+        )
+    ).fetchone()
+    return None if row is None else Build(*row[:6], tuple(_mart(one) for one in row[6] or ()))
+
+
+def published_fingerprint(connection: Connection, tenant: Tenant) -> str | None:
+    """The fingerprint of the code that the published marts were built by."""
+    row = connection.execute(
+        statement(
+            f"SELECT fingerprint FROM {tenant.build_schema}._builds WHERE published_at IS NOT NULL ORDER BY build_id DESC LIMIT 1"
+        )
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def begin(connection: Connection, tenant: Tenant, day: date, fingerprint: str, *, is_full: bool) -> int:
+    """Note that a build begins; its number. Loads that are under way are waited for, later ones are left to the next build."""
+    connection.execute(statement(exclusion(tenant)))
+    row = connection.execute(
+        statement(
+            f"INSERT INTO {tenant.build_schema}._builds (day, fingerprint, is_full, started_at) VALUES (%s, %s, %s, clock_timestamp())"
+            " RETURNING build_id"
+        ),
+        (day, fingerprint, is_full),
+    ).fetchone()
+    assert row is not None  # noqa: S101 (INSERT ... RETURNING returns the row)
+    return int(row[0])
+
+
+def finish(connection: Connection, tenant: Tenant, build_id: int, marts: Iterable[Mart]) -> None:
+    """Note that a build is complete, and which marts it made."""
+    listed = json.dumps([{"name": m.name, "key": m.key, "day": m.day, "description": m.description, "columns": m.columns} for m in marts])
+    connection.execute(
+        statement(f"UPDATE {tenant.build_schema}._builds SET finished_at = clock_timestamp(), marts = %s WHERE build_id = %s"),
+        (listed, build_id),
+    )
+
+
+def is_touched_since(connection: Connection, tenant: Tenant, instant: datetime) -> bool:
+    """Whether something was loaded that a build which started at `instant` has not seen."""
+    query = statement(f"SELECT EXISTS (SELECT FROM {tenant.raw_schema}._touched WHERE touched_at > %s)")
+    row = connection.execute(query, (instant,)).fetchone()
+    return row is None or bool(row[0])
+
+
+def fingerprint_of(tenant: Tenant, project: Path) -> str:
+    """Digest of all that decides how marts are made, but not of what: dbt's project, the datasets' columns and the constants of the tenant."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in project.rglob("*") if path.suffix in {".sql", ".yml"}):
+        digest.update(f"{path.relative_to(project)}\0".encode() + path.read_bytes() + b"\0")
+    shapes = [(dataset.name, _shape(dataset)) for dataset in tenant.datasets]
+    constants = (tenant.currency, tenant.week_start, tenant.begins_on, tenant.sees_whole_market)
+    digest.update(repr((shapes, constants)).encode())
+    return digest.hexdigest()[:32]
+
+
+def _shape(dataset: Dataset) -> list[tuple[str, str]]:
+    return [(name, kind) for name, kind, _ in dataset.postgres_columns]
+
+
+def _mart(value: dict[str, Any]) -> Mart:
+    return Mart(value["name"], tuple(value["key"]), value["day"], value["description"], value["columns"])
