@@ -1,0 +1,257 @@
+"""The gate behind bronze: every loaded batch is asked the checks of its dataset, and only batches that pass are open to silver."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from nocturne.datasets import Dataset, Type
+from nocturne.errors import GateFailed
+from nocturne.gates.checks import Check
+from nocturne.gates.evaluation import Judge, NotEvaluated, Verdict
+from nocturne.gates.findings import Finding, told
+from nocturne.gates.measures import Batch, Counts, Measured, count, frame, measure
+from nocturne.gates.suites import AGE, PROBLEMS, Suite, load_batch_checks, load_suite, suite_fingerprint
+from nocturne.lake import BATCH, Connection, duck, name, reader, table
+from nocturne.ledger import Mark, Marks, utc_now
+from nocturne.receipts import Entry, Receipt
+from nocturne.settings import Settings
+from nocturne.tenants import Tenant
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STATION = "gate_bronze"
+_VERSION = "1"  # of what this code makes of a suite: a change of it asks every batch again
+_CHUNK_ROWS = 400_000  # rows that are asked at once: what a frame of them takes fits any worker
+_WEIGHT = {"stop": 5, "warn": 1}  # of a check in a batch's quality
+_SAMPLES = 3
+
+
+def gate_bronze(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> Receipt:
+    """Ask every batch that no mark says has passed, in its present form and with the present suite.
+
+    Reads bronze and its marks; marks each batch that passed, also if another one fails, and takes the mark from one that does no more. A
+    re-run asks only what failed or changed. Raises GateFailed with every failed check of every dataset, after all were asked.
+    """
+    started = utc_now()
+    gates = [_DatasetGate(tenant, dataset, settings, ledger) for dataset in tenant.datasets]
+    if waiting := [gate for gate in gates if gate.pending]:
+        judge = Judge()
+        checks = load_batch_checks(settings.expectations)
+        with duck(settings) as connection:
+            _ask_batches(judge, checks, [(gate, gate.measure(connection)) for gate in waiting])
+            for gate in waiting:
+                gate.ask_rows(judge, connection)
+    for gate in gates:
+        gate.keep_marks()
+    if any(gate.failed or gate.error for gate in gates):
+        raise _failure(tenant, day, gates)
+    return Receipt(
+        tenant=tenant.slug,
+        day=day,
+        station=STATION,
+        started_at=started,
+        finished_at=utc_now(),
+        entries=tuple(gate.entry() for gate in gates),
+        warnings=tuple(line for gate in gates for line in told(gate.findings, "warn")),
+    )
+
+
+def _ask_batches(judge: Judge, checks: Sequence[Check], measured: Sequence[tuple[_DatasetGate, Sequence[Measured]]]) -> None:
+    """Ask the batches of all datasets in one frame; each gate learns what was found of its own."""
+    owners = [(gate, batch, one) for gate, measures in measured for batch, one in zip(gate.pending, measures, strict=True)]
+    try:
+        verdicts = judge.ask(frame([one for _, _, one in owners]), checks)
+    except NotEvaluated as error:
+        for gate, _ in measured:
+            gate.error = str(error)
+        return
+    for gate, _ in measured:
+        gate.asked += checks
+    for check, verdict in zip(checks, verdicts, strict=True):
+        for position in verdict.failing.tolist():
+            gate, batch, one = owners[position]
+            gate.findings.append(Finding(gate.dataset.name, batch.id, batch.received_on, check, one.observed(check.columns[0])))
+
+
+def _failure(tenant: Tenant, day: date, gates: Sequence[_DatasetGate]) -> GateFailed:
+    lines = [line for gate in gates for line in told(gate.findings, "stop")]
+    lines += [f"{gate.dataset.name}: nothing can be said, because {gate.error}" for gate in gates if gate.error]
+    failed, passed = sum(len(gate.failed) for gate in gates), sum(len(gate.passed) for gate in gates)
+    return GateFailed(
+        f"The bronze gate stopped {failed} and let pass {passed} of the batches that it asked:\n- " + "\n- ".join(lines),
+        next_step="Have the delivery corrected (a changed file is taken again by itself), or correct the check named; then clear the task.",
+        tenant=tenant.slug,
+        day=day,
+    )
+
+
+class _DatasetGate:
+    """The gate of one dataset of one tenant: which batches wait before it, and what came of them."""
+
+    def __init__(self, tenant: Tenant, dataset: Dataset, settings: Settings, ledger: Marks) -> None:
+        self.tenant = tenant
+        self.dataset = dataset
+        self.ledger = ledger
+        self.bronze = table(settings, tenant, "bronze", dataset)
+        self.batches = sorted(
+            (Batch.of(part, mark) for part, mark in ledger.marks(tenant, "bronze", dataset.name).items()),
+            key=lambda batch: (batch.received_on, batch.id),
+        )
+        self.marks = ledger.marks(tenant, STATION, dataset.name)
+        self.fingerprint = hashlib.sha256(f"{suite_fingerprint(settings.expectations, dataset.name)} {_VERSION}".encode()).hexdigest()[:16]
+        self.pending = [
+            batch for batch in self.batches if batch.id not in self.marks or self.marks[batch.id].fingerprint != self._wanted(batch)
+        ]
+        self.suite = load_suite(settings.expectations, dataset.name) if self.pending else Suite(dataset.name, (), may_be_empty=False)
+        self.filled = {part: dict(mark.facts.get("filled", {})) for part, mark in self.marks.items()}
+        self.asked = list(self.suite.rows)
+        self.findings: list[Finding] = []
+        self.rows = 0
+        self.error: str | None = None
+
+    def _wanted(self, batch: Batch) -> str:
+        """Bronze's own fingerprint stands in front: silver compares it with the mark in force."""
+        return f"{batch.fingerprint}:{self.fingerprint}"
+
+    # what is asked ---------------------------------------------------------------------------------------------------------
+    def measure(self, connection: Connection) -> list[Measured]:
+        """The measures of the pending batches."""
+        counted = count(connection, self.bronze, self.dataset, self.pending) if self.pending else {}
+        self.filled |= {batch: counts.shares for batch, counts in counted.items()}
+        return [self._measure(batch, counted.get(batch.id, Counts(0, {}))) for batch in self.pending]
+
+    def _measure(self, batch: Batch, counts: Counts) -> Measured:
+        earlier = [one for one in self.batches if one.source == batch.source and one.received_on < batch.received_on]
+        is_daily = all(source.is_daily for source in self.tenant.sources_of(self.dataset.name) if source.name == batch.source)
+        # What a register delivers day by day is what changed on the day: nothing, on most days of many.
+        brings_changes = is_daily and self.dataset.kind == "reference"
+        return measure(
+            batch,
+            counts,
+            earlier,
+            [self.filled[one.id] for one in earlier if self.filled.get(one.id)],
+            required=[column.name for column in self.dataset.columns if column.required],
+            is_daily=is_daily,
+            may_be_empty=self.suite.may_be_empty or brings_changes,
+        )
+
+    def ask_rows(self, judge: Judge, connection: Connection) -> None:
+        """Ask the rows of the pending batches, oldest first, as many at once as fit a frame."""
+        for chunk in _chunks(self.pending):
+            rows = self._read(connection, chunk)
+            try:
+                self.findings += _of_rows(judge, self.suite, chunk, rows) if rows.num_rows else []
+            except NotEvaluated as error:
+                self.error = str(error)
+                return
+            self.rows += rows.num_rows
+
+    def _read(self, connection: Connection, chunk: Sequence[Batch]) -> pa.Table:
+        """The rows of a chunk: where each stands, and the columns that the checks ask, as they compare."""
+        own = [column for column in self.suite.columns if column in self.dataset.by_name]
+        needed = dict.fromkeys((BATCH, "_file", "_line", "_problems", "_event_on", "_received_on", *own))
+        asked = [f"{_comparable(column, self.dataset.by_name[column].type)} AS {name(column)}" for column in own]
+        asked.append(f"coalesce(len(_problems), 0) AS {PROBLEMS}")
+        asked.append(f"date_diff('day', _event_on, _received_on) AS {AGE}")
+        rows = self.bronze.scan(*needed, parts=[batch.id for batch in chunk])
+        return reader(connection, f"SELECT {BATCH}, _file, _line, {', '.join(asked)} FROM {rows}").read_all()
+
+    # what came of it -------------------------------------------------------------------------------------------------------
+    @property
+    def failed(self) -> frozenset[str]:
+        """The batches that a check of severity `stop` holds back."""
+        return frozenset(finding.batch for finding in self.findings if finding.check.severity == "stop")
+
+    @property
+    def passed(self) -> list[Batch]:
+        """The batches that were asked all checks and are open to silver; none while something could not be asked."""
+        return [] if self.error else [batch for batch in self.pending if batch.id not in self.failed]
+
+    def keep_marks(self) -> None:
+        """Mark what passed; forget what did not, or is no more."""
+        self.ledger.mark(self.tenant, STATION, self.dataset.name, {batch.id: self._mark(batch) for batch in self.passed})
+        if lost := sorted(set(self.marks) - {batch.id for batch in self.batches} | (self.failed & set(self.marks))):
+            self.ledger.unmark(self.tenant, STATION, self.dataset.name, lost)
+
+    def _mark(self, batch: Batch) -> Mark:
+        facts = {
+            "passed": True,
+            "bronze": batch.fingerprint,
+            "rows": batch.rows,
+            "quality_ratio": self._quality(batch),
+            "filled": self.filled.get(batch.id, {}),
+        }
+        return Mark(self._wanted(batch), facts)
+
+    def _quality(self, batch: Batch) -> float:
+        """Share of the checks that a batch passed, weighted by severity."""
+        failed = sum(_WEIGHT[finding.check.severity] for finding in self.findings if finding.batch == batch.id)
+        return round(1 - failed / sum(_WEIGHT[check.severity] for check in self.asked), 4)
+
+    def entry(self) -> Entry:
+        """What the receipt says of it."""
+        counts = {"batches": len(self.passed), "rows": self.rows, "checks": len(self.asked), "warnings": len(self.findings)}
+        facts = {"quality_ratio": min(map(self._quality, self.passed))} if self.passed else {}
+        return Entry(name=self.dataset.name, fingerprint=self.fingerprint, skipped=not self.pending, counts=counts, facts=facts)
+
+
+def _of_rows(judge: Judge, suite: Suite, chunk: Sequence[Batch], rows: pa.Table) -> list[Finding]:
+    """The findings of the checks of rows: all batches are asked in one frame, and each is judged by its own rows."""
+    groups = _groups(rows, chunk)
+    asked_rows: pd.DataFrame = rows.select(list(suite.columns)).to_pandas()
+    asked_rows[BATCH] = groups
+    found = []
+    for check, verdict in zip(suite.rows, judge.ask(asked_rows, [check.within(BATCH) for check in suite.rows]), strict=True):
+        asked, failing = (counts.tolist() for counts in verdict.by_group(groups, len(chunk)))
+        for position, batch in enumerate(chunk):
+            if failing[position] and 1 - failing[position] / asked[position] < check.mostly:
+                share = failing[position] / asked[position]
+                observed = f"{failing[position]:,} of {asked[position]:,} rows fail ({share:.1%}, allowed are {1 - check.mostly:.1%})"
+                samples = _samples(rows, verdict, groups, position)
+                found.append(Finding(suite.dataset, batch.id, batch.received_on, check, observed, samples))
+    return found
+
+
+def _groups(rows: pa.Table, chunk: Sequence[Batch]) -> NDArray[np.intp]:
+    """The position in the chunk of each row's batch."""
+    positions = {batch.id: position for position, batch in enumerate(chunk)}
+    encoded = rows[BATCH].combine_chunks().dictionary_encode()
+    order = np.array([positions[value] for value in encoded.dictionary.to_pylist()], dtype=np.intp)
+    groups: NDArray[np.intp] = order[encoded.indices.to_numpy()]
+    return groups
+
+
+def _samples(rows: pa.Table, verdict: Verdict, groups: NDArray[np.intp], position: int) -> tuple[str, ...]:
+    """Where the first failing rows of a batch stand, never what they hold."""
+    failing = verdict.failing[groups[verdict.failing] == position]
+    places = rows.select(["_file", "_line"]).take(pa.array(failing)).sort_by([("_file", "ascending"), ("_line", "ascending")])
+    return tuple(f"{place['_file']}:{place['_line']}" for place in places.slice(0, _SAMPLES).to_pylist())
+
+
+def _comparable(column: str, kind: Type) -> str:
+    """SQL of a column as pandas compares it fast: money as a number, a date as an instant."""
+    if kind is Type.MONEY:
+        return f"{name(column)}::DOUBLE"
+    return f"{name(column)}::TIMESTAMP" if kind is Type.DATE else name(column)
+
+
+def _chunks(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
+    """The batches in their order, so many at once that their rows fit a frame; a larger one stands alone."""
+    chunk: list[Batch] = []
+    rows = 0
+    for batch in batches:
+        if chunk and rows + batch.rows > _CHUNK_ROWS:
+            yield chunk
+            chunk, rows = [], 0
+        chunk.append(batch)
+        rows += batch.rows
+    if chunk:
+        yield chunk

@@ -1,0 +1,210 @@
+"""The gate before publishing: the build is asked the checks of its marts, and must add up with bronze, silver and the warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from nocturne.datasets import Dataset, Type
+from nocturne.errors import GateFailed
+from nocturne.gates.evaluation import Judge, NotEvaluated
+from nocturne.gates.reconciliation import WHOLE, BatchTerms, PartTerms, PlayTerms, Terms, differences, play_differences
+from nocturne.gates.suites import MartSuite, load_mart_suites
+from nocturne.lake import Layer, table
+from nocturne.ledger import Marks, utc_now
+from nocturne.postgres import Connection, connect, statement
+from nocturne.receipts import Entry, Receipt
+from nocturne.settings import Settings
+from nocturne.tenants import Tenant
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STATION = "gate_marts"
+_LAYERS: tuple[Layer, ...] = ("bronze", "quarantine", "silver")
+_SHOWN = 20  # differences that the error quotes; a lost batch shows in many sums
+
+
+def gate_marts(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> Receipt:
+    """Ask the build whether it may be published.
+
+    Reads `<slug>_build` (of marts with a date, the dates that the build changed), `<slug>_raw`, the lake's metadata and the marks; writes
+    nothing. A night that has nothing to publish asks nothing. Raises GateFailed with every failed check and every sum that does not add up.
+    """
+    started = utc_now()
+    with connect(settings, role=tenant.owner_role) as connection:
+        build = _Build(connection, tenant, settings, ledger)
+        if build.is_new():
+            build.reconcile()
+            build.ask()
+    if build.lines:
+        raise _failure(tenant, day, build.lines)
+    return Receipt(
+        tenant=tenant.slug,
+        day=day,
+        station=STATION,
+        started_at=started,
+        finished_at=utc_now(),
+        entries=tuple(build.entries) or (Entry(name="marts", skipped=True),),
+        warnings=tuple(build.warnings),
+    )
+
+
+def _failure(tenant: Tenant, day: date, lines: Sequence[str]) -> GateFailed:
+    more = f"\n- and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    return GateFailed(
+        f"The marts are not published, because {len(lines)} things are wrong with the build:\n- " + "\n- ".join(lines[:_SHOWN]) + more,
+        next_step="Clear the night from the task that makes the wrong side, after its cause is mended; the published marts stand.",
+        tenant=tenant.slug,
+        day=day,
+    )
+
+
+class _Build:
+    """A tenant's build beside everything that it was made from, over one connection."""
+
+    def __init__(self, connection: Connection, tenant: Tenant, settings: Settings, ledger: Marks) -> None:
+        self.connection = connection
+        self.tenant = tenant
+        self.settings = settings
+        self.ledger = ledger
+        self.lines: list[str] = []
+        self.warnings: list[str] = []
+        self.entries: list[Entry] = []
+        rows = self._fetch("SELECT table_name FROM information_schema.tables WHERE table_schema = %s", tenant.build_schema)
+        self.tables = {str(name) for (name,) in rows}
+        self.is_full = False
+
+    def is_new(self) -> bool:
+        """Whether there is a build that was not published."""
+        if "_builds" not in self.tables:
+            return False
+        query = f"SELECT finished_at IS NOT NULL, published_at IS NOT NULL, is_full FROM {self.tenant.build_schema}._builds"
+        builds = self._fetch(f"{query} ORDER BY build_id DESC LIMIT 1")
+        if not builds or builds[0][1]:
+            return False
+        is_finished, _, self.is_full = builds[0]
+        if not is_finished:
+            self.lines.append("the last build has not finished")
+        return True
+
+    # it adds up ----------------------------------------------------------------------------------------------------------
+    def reconcile(self) -> None:
+        """Compare every sum, and keep what does not add up."""
+        for dataset in self.tenant.datasets:
+            terms = self._terms(dataset)
+            self.lines += differences(terms)
+            self.entries.append(Entry(name=f"reconciliation {dataset.name}", counts=dict(terms.counts)))
+        if self.tenant.has("plays") and "reconciliation_days" in self.tables:
+            self.lines += play_differences(self._plays())
+
+    def _terms(self, dataset: Dataset) -> Terms:
+        bronze, quarantine, silver = (self._partitions(layer, dataset) for layer in _LAYERS)
+        refined = self.ledger.marks(self.tenant, "quarantine", dataset.name)
+        batches = {
+            batch: BatchTerms(
+                delivered=int(mark.facts["rows"]),
+                left_out=int(mark.facts["left_out"]),
+                bronze=bronze.get(batch, 0),
+                valid=int(refined[batch].facts["valid"]) if batch in refined else None,
+                quarantined=int(refined[batch].facts["quarantined"]) if batch in refined else None,
+                quarantine=quarantine.get(batch, 0),
+            )
+            for batch, mark in self.ledger.marks(self.tenant, "bronze", dataset.name).items()
+        }
+        duplicates = sum(int(mark.facts["duplicates"]) for mark in self.ledger.marks(self.tenant, "silver", dataset.name).values())
+        return Terms(dataset.name, batches, self._parts(dataset, silver), duplicates)
+
+    def _partitions(self, layer: Layer, dataset: Dataset) -> dict[str, int]:
+        """Rows of each partition, as the Delta log says."""
+        return {part or WHOLE: one.rows for part, one in table(self.settings, self.tenant, layer, dataset).partitions().items()}
+
+    def _parts(self, dataset: Dataset, silver: Mapping[str, int]) -> dict[str, PartTerms]:
+        raw = self.tenant.raw_schema
+        told_rows = self._fetch(f"SELECT coalesce(event_on::text, '{WHOLE}'), rows FROM {raw}.silver_rows WHERE dataset = %s", dataset.name)
+        stood = {str(part): int(rows) for part, rows in told_rows}
+        touched = [one for (one,) in self._fetch(f"SELECT event_on FROM {raw}._touched WHERE dataset = %s", dataset.name)]
+        held: dict[str, int] = {}
+        if touched and dataset.event_date:
+            query = f"SELECT {dataset.event_date}::text, count(*) FROM {raw}.{dataset.name} WHERE {dataset.event_date} = ANY(%s) GROUP BY 1"
+            held = {str(one): 0 for one in touched} | {str(one): int(count) for one, count in self._fetch(query, touched)}
+        elif touched:
+            held = {WHOLE: int(self._fetch(f"SELECT count(*) FROM {raw}.{dataset.name}")[0][0])}
+        return {part: PartTerms(silver.get(part, 0), stood.get(part, 0), held.get(part)) for part in sorted({*silver, *stood, *held})}
+
+    def _plays(self) -> dict[str, PlayTerms]:
+        rows = self._fetch(
+            "SELECT event_on::text, silver_count, mart_count, joined_count, zero_length_count"
+            f" FROM {self.tenant.build_schema}.reconciliation_days WHERE dataset = 'plays'"
+        )
+        return {str(one): PlayTerms(*(int(count) for count in counts)) for one, *counts in rows}
+
+    # its marts are right -------------------------------------------------------------------------------------------------
+    def ask(self) -> None:
+        """Ask the marts that the tenant has, and keep what they fail."""
+        models = {path.stem for path in (self.settings.dbt_project / "models" / "marts").rglob("*.sql")}
+        judge = Judge()
+        for suite in load_mart_suites(self.settings.expectations, models):
+            if not suite.is_of(self.tenant):
+                continue
+            if suite.mart in self.tables:
+                self._ask(judge, suite)
+            else:
+                self.lines.append(f"{suite.mart}: the build does not hold it, though the tenant has {' and '.join(suite.needs)}")
+
+    def _ask(self, judge: Judge, suite: MartSuite) -> None:
+        days, frame = self._frame(suite)
+        if frame.empty:
+            self.entries.append(Entry(name=suite.mart, skipped=True))
+            return
+        try:
+            verdicts = judge.ask(frame, suite.rows)
+        except NotEvaluated as error:
+            self.lines.append(f"{suite.mart}: nothing can be said, because {error}")
+            return
+        for verdict in verdicts:
+            asked, failing = int(verdict.asked.sum()), len(verdict.failing)
+            if failing and 1 - failing / asked < verdict.check.mostly:
+                where = sorted({days[position] for position in verdict.failing[:10_000].tolist()})[:3]
+                line = f"{suite.mart}, {verdict.check} [{verdict.check.place}]: {failing:,} of {asked:,} rows fail"
+                line += f", the first on {', '.join(where)}" if suite.day else ""
+                (self.lines if verdict.check.severity == "stop" else self.warnings).append(f"{line}. {verdict.check.why}")
+        self.entries.append(Entry(name=suite.mart, counts={"rows": len(frame), "checks": len(suite.rows)}))
+
+    def _frame(self, suite: MartSuite) -> tuple[list[str], pd.DataFrame]:
+        """(the rows' dates, the columns that are asked), of the dates that the night touched where the mart has dates."""
+        import pandas as pd
+
+        raw, build = self.tenant.raw_schema, self.tenant.build_schema
+        asked = [f"{name}::{_SQL[kind]}" for name, kind in suite.columns.items()]
+        asked += [f"({text})::double precision AS {name}" for name, text in suite.derive.items()]
+        where = (
+            f"WHERE {suite.day} IN (SELECT event_on FROM {raw}._touched UNION SELECT changed_on FROM {build}._changed)" if suite.day else ""
+        )
+        rows = self._fetch(f"SELECT {suite.day or 'NULL'}::text, {', '.join(asked)} FROM {build}.{suite.mart} {where}")
+        kinds = [*suite.columns.values(), *(Type.NUMBER for _ in suite.derive)]
+        values = list(zip(*rows, strict=True)) or [() for _ in (None, *kinds)]
+        names = [*suite.columns, *suite.derive]
+        columns = {name: pd.Series(list(column), dtype=_PANDAS[kind]) for name, kind, column in zip(names, kinds, values[1:], strict=True)}
+        return [str(one) for one in values[0]], pd.DataFrame(columns)
+
+    def _fetch(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        return self.connection.execute(statement(query), parameters or None).fetchall()
+
+
+_SQL: Mapping[Type, str] = {
+    Type.TEXT: "text",
+    Type.INTEGER: "double precision",
+    Type.NUMBER: "double precision",
+    Type.MONEY: "double precision",
+    Type.BOOLEAN: "text",
+    Type.INSTANT: "timestamp",
+    Type.DATE: "timestamp",
+}
+"""What a column is read as."""
+
+_PANDAS: Mapping[Type, Any] = {
+    kind: "float64" if text == "double precision" else "datetime64[us]" if text == "timestamp" else "str" for kind, text in _SQL.items()
+}
+"""What it is in a frame."""

@@ -1,0 +1,248 @@
+"""Suites of checks, read strictly from YAML: what is declared is what is loaded, or nothing is.
+
+The library drops an expectation whose type it does not know, and the suite then passes with nothing checked. Here an unknown kind, keyword,
+column, value or field is refused when the file is read, with file and line.
+
+`expectations/bronze/<dataset>.yml`
+    dataset: plays
+    may_be_empty: why a delivery without rows is ordinary   (optional)
+    rows:      checks of each row; `mostly` holds for each batch by itself
+`expectations/bronze/every_dataset.yml`
+    batches:   checks of every batch of every dataset: of its measures (see `MEASURES`)
+`expectations/marts/<domain>.yml`
+    domain: engagement
+    marts:
+      activity_days:
+        needs: datasets without which a tenant has no such mart (`a or b`: one of them is enough)
+        day: the mart's date column; only the dates that the build changed are asked (optional: all rows are)
+        columns: the columns asked, each with its type
+        derive: further columns, each an SQL expression over the mart's rows, of type NUMBER (optional)
+        rows: checks of each row
+A check is `type`, `kwargs`, `severity` (stop, warn) and `why`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nocturne.datasets import DATASETS, Type
+from nocturne.errors import SettingsError
+from nocturne.gates.checks import Check, faults
+from nocturne.tenants import Tenant
+
+EVERY = "every_dataset"
+_OR = " or "
+PROBLEMS = "_problem_count"
+AGE = "_age_days"
+ROW_MEASURES: Mapping[str, Type] = {PROBLEMS: Type.INTEGER, AGE: Type.INTEGER}
+"""What a row is asked beside its own columns: how many of its values could not be read; days from its event date to its delivery."""
+
+MEASURES: Mapping[str, Type] = {
+    "rows": Type.INTEGER,
+    "rows_lost": Type.INTEGER,
+    "rows_to_usual": Type.NUMBER,
+    "state_to_usual": Type.NUMBER,
+    "rows_deviation": Type.NUMBER,
+    "empty_required_count": Type.INTEGER,
+    "fill_drop": Type.NUMBER,
+}
+"""What a batch is asked.
+
+rows                  rows kept (delivered less those that the source's condition leaves out); unknown where an empty delivery is ordinary
+rows_lost             rows that loading counted and the lake does not hold
+rows_to_usual         rows / the usual number (median of the same weekday); unknown while the history is short or the usual is small
+state_to_usual        the same, of a source that delivers its whole state each night; unknown of daily deliveries
+rows_deviation        the same difference in robust standard deviations
+empty_required_count  required columns without a single value
+fill_drop             the largest fall of a column's share of filled rows below its usual share
+"""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The checks of the rows of one dataset's batches."""
+
+    dataset: str
+    rows: tuple[Check, ...]
+    may_be_empty: bool
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that the checks of rows read, each once."""
+        return tuple(dict.fromkeys(name for check in self.rows for name in check.columns))
+
+
+@dataclass(frozen=True)
+class MartSuite:
+    """The checks of one mart's rows."""
+
+    mart: str
+    domain: str
+    needs: tuple[str, ...]
+    day: str | None
+    columns: Mapping[str, Type]
+    derive: Mapping[str, str]
+    rows: tuple[Check, ...]
+
+    def is_of(self, tenant: Tenant) -> bool:
+        """Whether a tenant has the mart."""
+        return all(any(tenant.has(dataset) for dataset in need.split(_OR)) for need in self.needs)
+
+
+class _Node:
+    """A YAML node that knows where it stands."""
+
+    def __init__(self, path: Path, node: yaml.Node) -> None:
+        self.path = path
+        self.node = node
+
+    @property
+    def place(self) -> str:
+        return f"{_shown(self.path)}:{self.node.start_mark.line + 1}"
+
+    def fail(self, what: str) -> SettingsError:
+        return SettingsError(f"{self.place}: {what}.", next_step="Correct the suite; nothing is checked until it is right.")
+
+    def value(self) -> Any:
+        return yaml.constructor.SafeConstructor().construct_object(self.node, deep=True)
+
+    def text(self) -> str:
+        value = self.value()
+        if not isinstance(value, str) or not value.strip():
+            raise self.fail(f"a text is wanted, not {value!r}")
+        return value
+
+    def fields(self, *, allowed: Collection[str] | None = None, required: Collection[str] = ()) -> dict[str, _Node]:
+        """The fields of a mapping; refuses unknown, missing and repeated ones."""
+        if not isinstance(self.node, yaml.MappingNode):
+            raise self.fail("a mapping is wanted")
+        found: dict[str, _Node] = {}
+        for key, value in self.node.value:
+            if key.value in found:
+                raise _Node(self.path, key).fail(f"{key.value!r} stands twice")
+            if allowed is not None and key.value not in allowed:
+                raise _Node(self.path, key).fail(f"there is no field {key.value!r}; there are {', '.join(allowed)}")
+            found[key.value] = _Node(self.path, value)
+        if missing := [name for name in required if name not in found]:
+            raise self.fail(f"the fields {', '.join(missing)} are missing")
+        return found
+
+    def items(self) -> Iterator[_Node]:
+        if not isinstance(self.node, yaml.SequenceNode):
+            raise self.fail("a list is wanted")
+        return (_Node(self.path, item) for item in self.node.value)
+
+
+def load_suite(folder: Path, dataset: str) -> Suite:
+    """The checks of the rows of `dataset`. Reads one file below `folder`; raises SettingsError with file and line for whatever is not
+    exactly right, and if there is no suite: a dataset without checks would flow around its gate.
+    """
+    top = _read(folder / "bronze" / f"{dataset}.yml").fields(allowed=("dataset", "may_be_empty", "rows"), required=("dataset", "rows"))
+    if top["dataset"].text() != dataset or dataset not in DATASETS:
+        raise top["dataset"].fail(f"the suite of {dataset} must say `dataset: {dataset}`, a dataset of the catalogue")
+    columns = {column.name: column.type for column in DATASETS[dataset].columns} | dict(ROW_MEASURES)
+    return Suite(dataset, _checks(top["rows"], columns), "may_be_empty" in top and bool(top["may_be_empty"].text()))
+
+
+def load_batch_checks(folder: Path) -> tuple[Check, ...]:
+    """The checks of every batch of every dataset. Reads one file below `folder`; raises SettingsError with file and line."""
+    top = _read(folder / "bronze" / f"{EVERY}.yml").fields(allowed=("batches",), required=("batches",))
+    checks = _checks(top["batches"], MEASURES)
+    if partly := [check for check in checks if check.mostly < 1]:
+        raise SettingsError(f"{partly[0].place}: a batch passes or fails; `mostly` says nothing here.", next_step="Leave `mostly` out.")
+    return checks
+
+
+def suite_fingerprint(folder: Path, dataset: str) -> str:
+    """Digest of the files that hold the checks of `dataset`'s batches; needs no reading of what they say."""
+    return _digest(*(_bytes(folder / "bronze" / f"{name}.yml") for name in (EVERY, dataset)))
+
+
+def load_mart_suites(folder: Path, known: Collection[str]) -> tuple[MartSuite, ...]:
+    """The suites of all marts, by file and place in it; `known` are the marts that there are. Raises SettingsError with file and line."""
+    suites: list[MartSuite] = []
+    for path in sorted((folder / "marts").glob("*.yml")):
+        top = _read(path).fields(allowed=("domain", "marts"), required=("domain", "marts"))
+        if top["domain"].text() != path.stem:
+            raise top["domain"].fail(f"the file of domain {path.stem} must say so")
+        for mart, node in top["marts"].fields().items():
+            if mart not in known:
+                raise node.fail(f"there is no mart {mart!r}; there are {', '.join(sorted(known))}")
+            suites.append(_mart(mart, path.stem, node))
+    return tuple(suites)
+
+
+def _mart(mart: str, domain: str, node: _Node) -> MartSuite:
+    fields = node.fields(allowed=("needs", "day", "columns", "derive", "rows"), required=("needs", "columns", "rows"))
+    needs = tuple(item.text() for item in fields["needs"].items())
+    if unknown := [name for need in needs for name in need.split(_OR) if name not in DATASETS]:
+        raise fields["needs"].fail(f"there are no datasets {', '.join(unknown)}")
+    columns = {name: _type(item) for name, item in fields["columns"].fields().items()}
+    derive = {name: item.text() for name, item in fields["derive"].fields().items()} if "derive" in fields else {}
+    rows = _checks(fields["rows"], columns | dict.fromkeys(derive, Type.NUMBER))
+    day = fields["day"].text() if "day" in fields else None
+    return MartSuite(mart, domain, needs, day, columns, derive, rows)
+
+
+def _type(node: _Node) -> Type:
+    name = node.text().upper()
+    if name not in Type.__members__:
+        raise node.fail(f"there is no type {name!r}; there are {', '.join(Type.__members__)}")
+    return Type[name]
+
+
+def _checks(node: _Node, columns: Mapping[str, Type]) -> tuple[Check, ...]:
+    items = list(node.items())
+    if not items:
+        raise node.fail("the list of checks is empty: nothing would be checked")
+    return tuple(_check(item, columns) for item in items)
+
+
+def _check(node: _Node, columns: Mapping[str, Type]) -> Check:
+    names = ("type", "kwargs", "severity", "why")
+    fields = node.fields(allowed=names, required=names)
+    given = {name: item.value() for name, item in fields["kwargs"].fields().items()}
+    if wrong := faults(fields["type"].text(), given, columns):
+        raise node.fail("; ".join(wrong))
+    severity = fields["severity"].value()
+    if severity not in ("stop", "warn"):
+        raise fields["severity"].fail(f"the severity is stop or warn, not {severity!r}")
+    return Check(fields["type"].text(), given, severity, fields["why"].text(), node.place)
+
+
+def _read(path: Path) -> _Node:
+    text = _bytes(path)
+    try:
+        node = yaml.compose(text, Loader=yaml.CSafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        raise SettingsError(f"{_shown(path)}:{line}: {getattr(error, 'problem', None) or error}.", next_step="Correct the file.") from error
+    if node is None:
+        raise SettingsError(f"{_shown(path)}:1: the suite is empty.", next_step="Declare its checks.")
+    return _Node(path, node)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"The suite {path} cannot be read: {error.strerror}.",
+            next_step="Write it: a dataset without a suite passes no gate.",
+        ) from error
+
+
+def _shown(path: Path) -> str:
+    """`expectations/bronze/plays.yml`, wherever the installation stands."""
+    return "/".join(path.parts[-3:])
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"\x1f".join(parts)).hexdigest()[:32]

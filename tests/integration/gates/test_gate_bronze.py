@@ -1,0 +1,295 @@
+"""The bronze gate on real Delta tables: what passes, what is stopped, what a re-run asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from nocturne.datasets import DATASETS
+from nocturne.errors import GateFailed
+from nocturne.gates import gate_bronze
+from nocturne.lake import duck, name, table, text
+from nocturne.ledger import Mark, MemoryMarks
+from nocturne.receipts import Receipt
+from nocturne.settings import Settings
+from nocturne.tenants import Tenant
+
+FIRST = date(2026, 1, 5)  # a Monday
+NIGHT = date(2026, 3, 1)
+Rows = Sequence[dict[str, Any]]
+
+TENANT = Tenant.model_validate(
+    {
+        "slug": "gated",
+        "name": "Gated",
+        "time_zone": "Europe/Paris",
+        "currency": "EUR",
+        "begins_on": FIRST.isoformat(),
+        "sources": [
+            {"name": "app", "dataset": "plays", "kind": "files", "location": "plays/{day}.ndjson"},
+            {"name": "shop", "dataset": "payments", "kind": "files", "location": "payments/{day}.ndjson"},
+            {"name": "catalogue", "dataset": "tracks", "kind": "files", "location": "tracks.csv", "format": "csv"},
+        ],
+    }
+)
+
+
+@dataclass
+class Bronze:
+    """A tenant's bronze as loading leaves it, with its marks."""
+
+    settings: Settings
+    marks: MemoryMarks = field(default_factory=MemoryMarks)
+
+    def load(self, dataset: str, source: str, day: date, rows: Rows, *, left_out: int = 0, version: str = "1") -> str:
+        """Replace one batch and mark it; its id."""
+        batch = f"{source}/{day}"
+        bronze = table(self.settings, TENANT, "bronze", dataset)
+        with duck(self.settings) as connection:
+            connection.register("given", as_delivered(dataset, rows))
+            bronze.replace(connection, query(dataset, batch, day), [batch])
+        facts = {"received_on": day.isoformat(), "rows": len(rows) + left_out, "left_out": left_out, "dates": {}, "problem_rows": 0}
+        self.marks.mark(TENANT, "bronze", dataset, {batch: Mark(f"{batch} {version}", facts)})
+        return batch
+
+    def gate(self) -> Receipt:
+        """Run the gate."""
+        return gate_bronze(TENANT, NIGHT, self.settings, self.marks)
+
+    def passed(self, dataset: str) -> set[str]:
+        """The batches that are open to silver: marked as passed in the form that bronze holds now."""
+        loaded = self.marks.marks(TENANT, "bronze", dataset)
+        marks = self.marks.marks(TENANT, "gate_bronze", dataset)
+        return {part for part, mark in marks.items() if mark.facts["passed"] and mark.facts["bronze"] == loaded[part].fingerprint}
+
+
+def as_delivered(dataset: str, rows: Rows) -> pa.Table:
+    """The rows as texts, in the dataset's columns and those of ours that a test may set."""
+    names = [column.name for column in DATASETS[dataset].columns]
+    texts = {one: pa.array([as_text(row.get(one)) for row in rows], pa.string()) for one in (*names, "_event_on")}
+    return pa.table(texts | {"_problems": pa.array([row.get("_problems", []) for row in rows], pa.list_(pa.string()))})
+
+
+def as_text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def query(dataset: str, batch: str, day: date) -> str:
+    """SQL of the `given` rows as bronze holds them."""
+    columns = ", ".join(f"{name(column.name)}::{column.type.value} AS {name(column.name)}" for column in DATASETS[dataset].columns)
+    return (
+        f"SELECT {text(batch)} AS _batch, DATE '{day}' AS _received_on, 'part-1.ndjson' AS _file, row_number() OVER () AS _line,"
+        f" '{{}}' AS _delivered, _problems, 1 AS _key, 1 AS _content, coalesce(_event_on, '{day}')::DATE AS _event_on, {columns} FROM given"
+    )
+
+
+def plays(day: date, count: int = 40, **changed: Any) -> list[dict[str, Any]]:
+    """Sound plays; `changed` puts a column's value (or what a function of the row's number gives) over it."""
+    rows = []
+    for number in range(count):
+        row = {
+            "play_id": f"{day}-{number}", "played_at": f"{day} 12:00:00+00", "listener_id": f"l{number % 7}", "track_id": f"t{number % 5}",
+            "ms_played": 60_000, "reason_end": "track_done", "context_type": "search", "country": "FR",
+        }  # fmt: skip
+        rows.append(row | {column: value(number) if callable(value) else value for column, value in changed.items()})
+    return rows
+
+
+def payments(day: date, count: int = 30) -> list[dict[str, Any]]:
+    return [
+        {
+            "payment_id": f"{day}-{number}", "paid_at": f"{day} 09:00:00+00", "listener_id": f"l{number}", "status": "succeeded",
+            "amount": "9.99", "currency": "EUR", "tax_amount": "1.67",
+        }
+        for number in range(count)
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def bronze(settings: Settings) -> Bronze:
+    return Bronze(settings)
+
+
+def test_sound_batches_pass_and_are_asked_once(bronze: Bronze) -> None:
+    for number in range(3):
+        bronze.load("plays", "app", FIRST + timedelta(days=number), plays(FIRST + timedelta(days=number)))
+    bronze.load("payments", "shop", FIRST, payments(FIRST))
+
+    receipt = bronze.gate()
+
+    assert receipt.warnings == ()
+    assert [(entry.name, entry.skipped, entry.counts["batches"], entry.counts["rows"]) for entry in receipt.entries] == [
+        ("plays", False, 3, 120),
+        ("payments", False, 1, 30),
+        ("tracks", True, 0, 0),
+    ]
+    assert receipt.entries[0].facts["quality_ratio"] == 1
+    assert len(bronze.passed("plays")) == 3
+    assert all(entry.skipped for entry in bronze.gate().entries)
+
+
+DAMAGES: dict[str, tuple[Callable[[date], Rows], str, str]] = {
+    # what happened to a delivery: its rows, the check that must find it, where it must find it
+    "an empty batch": (lambda _: [], "rows", "rows is 0"),
+    "a required column without a value": (lambda day: plays(day, track_id=None), "empty_required_count", "(track_id)"),
+    "a filled column that is suddenly empty": (lambda day: plays(day, country=None), "fill_drop", "(country)"),
+    "a tenth of the usual rows": (lambda day: plays(day, 3), "rows_to_usual", "3 rows, usual are 40"),
+    "a replayed archive": (lambda day: plays(day, 900), "rows_to_usual", "900 rows, usual are 40"),
+    "rows that cannot be read": (
+        lambda day: plays(day, _problems=lambda n: ["ms_played: no number"] if n < 10 else []),
+        "_problem_count",
+        "part-1.ndjson:1, ",
+    ),
+    "missing identifiers": (
+        lambda day: plays(day, listener_id=lambda n: None if n == 7 or n > 35 else "l1"),
+        "listener_id",
+        "part-1.ndjson:8, ",
+    ),
+    "one identifier for all": (lambda day: plays(day, play_id="p"), "play_id", "40 of 40 rows fail"),
+    "seconds in a column of milliseconds, below zero": (lambda day: plays(day, ms_played=lambda n: -n), "ms_played", "39 of 40 rows fail"),
+    "an unknown word": (
+        lambda day: plays(day, reason_end=lambda n: "ended" if n % 2 else "stop"),
+        "reason_end",
+        "20 of 40 rows fail (50.0%",
+    ),
+    "another form of a code": (lambda day: plays(day, country="France"), "country", "40 of 40 rows fail"),
+    "events of the future": (lambda day: plays(day, _event_on=day + timedelta(days=40)), "_age_days", "40 of 40 rows fail"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_batch_is_stopped_and_named_and_the_others_pass(bronze: Bronze, damage: str) -> None:
+    rows, check, place = DAMAGES[damage]
+    days = [FIRST + timedelta(days=number) for number in range(9)]
+    for day in days[:-1]:
+        bronze.load("plays", "app", day, plays(day))
+    damaged = bronze.load("plays", "app", days[-1], rows(days[-1]))
+
+    with pytest.raises(GateFailed) as failure:
+        bronze.gate()
+
+    lines = [line for line in str(failure.value).splitlines() if line.startswith("- plays, ") and f"({check}" in line]
+    assert lines, str(failure.value)
+    assert any(f"batch {damaged} (received 2026-01-13): " in line and place in line for line in lines), lines
+    assert str(failure.value).startswith("[tenant gated, day 2026-03-01]")
+    assert "Next: Have the delivery corrected" in str(failure.value)
+    assert bronze.passed("plays") == {f"app/{day}" for day in days[:-1]}
+
+
+def test_a_damaged_batch_hides_in_no_crowd(bronze: Bronze) -> None:
+    """Forty bad rows among eight thousand are less than one in a hundred; in their own batch they are all."""
+    for number in range(20):
+        bronze.load("plays", "app", FIRST + timedelta(days=number), plays(FIRST + timedelta(days=number), 400))
+    bad = bronze.load("plays", "app", FIRST + timedelta(days=20), plays(FIRST + timedelta(days=20), 60, ms_played=-1))
+    with pytest.raises(GateFailed, match=bad):
+        bronze.gate()
+    assert len(bronze.passed("plays")) == 20
+
+
+def test_the_failures_of_all_datasets_are_told_together(bronze: Bronze) -> None:
+    bronze.load("plays", "app", FIRST, plays(FIRST, country="France"))
+    bronze.load("tracks", "catalogue", FIRST, [])
+    bronze.load("payments", "shop", FIRST, payments(FIRST))
+    with pytest.raises(GateFailed) as failure:
+        bronze.gate()
+    assert "- plays, " in str(failure.value)
+    assert "- tracks, " in str(failure.value)
+    assert bronze.passed("payments") == {f"shop/{FIRST}"}
+
+
+def test_what_failed_is_asked_again_and_passes_when_it_was_corrected(bronze: Bronze) -> None:
+    bronze.load("plays", "app", FIRST, plays(FIRST, country="France"))
+    for _ in range(2):
+        with pytest.raises(GateFailed):
+            bronze.gate()
+    bronze.load("plays", "app", FIRST, plays(FIRST), version="2")
+    assert bronze.gate().count("batches") == 1
+    assert bronze.passed("plays") == {f"app/{FIRST}"}
+
+
+def test_a_batch_that_was_delivered_anew_is_closed_until_it_passes_again(bronze: Bronze) -> None:
+    bronze.load("plays", "app", FIRST, plays(FIRST))
+    bronze.gate()
+    bronze.load("plays", "app", FIRST, plays(FIRST, country="France"), version="2")
+    with pytest.raises(GateFailed):
+        bronze.gate()
+    assert bronze.marks.marks(TENANT, "gate_bronze", "plays") == {}
+
+
+def test_a_batch_that_is_no_more_loses_its_mark(bronze: Bronze) -> None:
+    batch = bronze.load("plays", "app", FIRST, plays(FIRST))
+    bronze.gate()
+    bronze.marks.unmark(TENANT, "bronze", "plays", [batch])
+    bronze.gate()
+    assert bronze.marks.marks(TENANT, "gate_bronze", "plays") == {}
+
+
+def test_a_changed_suite_asks_every_batch_again(bronze: Bronze, tmp_path_factory: pytest.TempPathFactory) -> None:
+    import shutil
+
+    bronze.load("plays", "app", FIRST, plays(FIRST))
+    bronze.gate()
+    project = tmp_path_factory.mktemp("project")
+    shutil.copytree(bronze.settings.expectations, project / "expectations")
+    suite = project / "expectations" / "bronze" / "plays.yml"
+    suite.write_text(suite.read_text().replace("max_value: 86400000", "max_value: 50000"))
+    bronze.settings = bronze.settings.model_copy(update={"project": project})
+    with pytest.raises(GateFailed, match="max_value=50000"):
+        bronze.gate()
+
+
+def test_a_warning_lets_pass_and_lowers_the_quality(bronze: Bronze) -> None:
+    for number in range(30):
+        day = FIRST + timedelta(days=number)
+        bronze.load("plays", "app", day, plays(day, 400 if number < 29 else 100))
+    receipt = bronze.gate()
+    (warning,) = receipt.warnings
+    assert "rows_deviation" in warning
+    assert f"app/{FIRST + timedelta(days=29)}" in warning
+    assert "100 rows, usual are 400" in warning
+    assert 0.95 < receipt.entries[0].facts["quality_ratio"] < 1
+
+
+def test_a_night_without_a_payment_is_ordinary_for_a_small_service(bronze: Bronze) -> None:
+    bronze.load("payments", "shop", FIRST, [])
+    assert bronze.gate().warnings == ()
+
+
+def test_a_truncated_catalogue_is_stopped(bronze: Bronze) -> None:
+    for number in range(5):
+        count = 100 if number < 4 else 30
+        rows = [{"track_id": f"t{track}", "title": "T", "duration_ms": 200_000} for track in range(count)]
+        bronze.load("tracks", "catalogue", FIRST + timedelta(days=number), rows)
+    with pytest.raises(GateFailed, match=r"state_to_usual is 0\.3 \(30 rows, usual are 100\)"):
+        bronze.gate()
+
+
+def test_many_batches_of_one_cause_are_one_line(bronze: Bronze) -> None:
+    for number in range(12):
+        bronze.load("plays", "app", FIRST + timedelta(days=number), plays(FIRST + timedelta(days=number), country="France"))
+    with pytest.raises(GateFailed) as failure:
+        bronze.gate()
+    (line,) = [line for line in str(failure.value).splitlines() if "expect_column_values_to_match_regex" in line]
+    assert "and 9 more batches, the last app/2026-01-16" in line
+
+
+def test_no_value_of_a_row_is_told(bronze: Bronze) -> None:
+    bronze.load("plays", "app", FIRST, plays(FIRST, country="Somewhere secret"))
+    with pytest.raises(GateFailed) as failure:
+        bronze.gate()
+    assert "secret" not in str(failure.value)
+
+
+def test_the_order_of_the_batches_does_not_matter_for_more_than_one_chunk(bronze: Bronze, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nocturne.gates.bronze._CHUNK_ROWS", 100)
+    for number in range(10):
+        day = FIRST + timedelta(days=number)
+        bronze.load("plays", "app", day, plays(day, country="France" if number == 6 else "FR"))
+    with pytest.raises(GateFailed, match=str(FIRST + timedelta(days=6))):
+        bronze.gate()
+    assert len(bronze.passed("plays")) == 9

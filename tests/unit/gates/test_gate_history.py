@@ -1,0 +1,121 @@
+"""What is usual for a source, and what is measured of a batch beside it."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from nocturne.gates.history import Past, usual_fill, usual_rows
+from nocturne.gates.measures import Batch, Counts, Measured, measure
+
+FIRST = date(2026, 1, 5)  # a Monday
+
+
+def days(rows: list[int], first: date = FIRST) -> list[Past]:
+    return [Past(first + timedelta(days=number), count) for number, count in enumerate(rows)]
+
+
+def test_nothing_is_usual_at_the_start() -> None:
+    assert usual_rows(days([100] * 6), FIRST + timedelta(days=6), is_daily=True) is None
+
+
+def test_after_a_week_all_days_together_are_usual() -> None:
+    usual = usual_rows(days([100, 110, 90, 100, 100, 300, 300]), FIRST + timedelta(days=7), is_daily=True)
+    assert usual is not None
+    assert usual.rows == 100
+
+
+def test_after_a_month_a_weekday_is_compared_with_itself() -> None:
+    week = [100, 100, 100, 100, 100, 300, 400]
+    saturday = FIRST + timedelta(days=33)
+    usual = usual_rows(days(week * 5), saturday, is_daily=True)
+    assert usual is not None
+    assert usual.rows == 300
+
+
+def test_a_state_is_compared_whatever_the_weekday() -> None:
+    usual = usual_rows(days([1_000, 1_010, 1_020]), FIRST + timedelta(days=3), is_daily=False)
+    assert usual is not None
+    assert usual.rows == 1_010
+
+
+def test_one_broken_day_does_not_move_the_usual() -> None:
+    usual = usual_rows(days([100, 100, 100, 2, 100, 100, 100, 100]), FIRST + timedelta(days=8), is_daily=True)
+    assert usual is not None
+    assert usual.rows == 100
+
+
+def test_later_batches_say_nothing_about_an_earlier_one() -> None:
+    assert usual_rows(days([100] * 30), FIRST + timedelta(days=3), is_daily=True) is None
+
+
+def test_a_small_usual_is_no_measure() -> None:
+    usual = usual_rows(days([3] * 10), FIRST + timedelta(days=10), is_daily=True)
+    assert usual is not None
+    assert usual.ratio(0) is None
+    assert usual.deviation(400) is None
+
+
+def test_a_column_is_usually_filled_once_enough_batches_say_so() -> None:
+    assert usual_fill([1.0] * 6) is None
+    assert usual_fill([1.0] * 6 + [0.0]) == 1.0
+
+
+# measures of one batch -----------------------------------------------------------------------------------------------------
+def batch(number: int, rows: int = 100, left_out: int = 0) -> Batch:
+    day = FIRST + timedelta(days=number)
+    return Batch(f"app/{day}", day, rows, left_out, f"f{number}")
+
+
+def measured(one: Batch, counts: Counts, *, past: list[Batch] | None = None, shares: float = 1.0, may_be_empty: bool = False) -> Measured:
+    earlier = [batch(number) for number in range(40)] if past is None else past
+    filled = [{"a": 1.0, "b": shares} for _ in earlier]
+    return measure(one, counts, earlier, filled, required=("a",), is_daily=True, may_be_empty=may_be_empty)
+
+
+def test_an_ordinary_batch() -> None:
+    values = measured(batch(40), Counts(100, {"a": 100, "b": 100})).values
+    assert values == {
+        "rows": 100,
+        "rows_lost": 0,
+        "rows_to_usual": 1.0,
+        "state_to_usual": None,
+        "rows_deviation": 0.0,
+        "empty_required_count": 0,
+        "fill_drop": 0.0,
+    }
+
+
+def test_an_empty_batch_has_no_rows() -> None:
+    one = measured(batch(40, rows=0, left_out=50), Counts(0, {}))
+    assert one.values["rows"] == 0
+    assert one.observed("rows") == "rows is 0 (50 were left out by the source's condition)"
+
+
+def test_an_empty_batch_is_ordinary_only_where_the_suite_says_so_and_the_history_does_not_speak_against_it() -> None:
+    assert measured(batch(40, rows=0), Counts(0, {}), past=[], may_be_empty=True).values["rows"] is None
+    assert measured(batch(40, rows=0), Counts(0, {}), past=[batch(n, rows=3) for n in range(40)], may_be_empty=True).values["rows"] is None
+    assert measured(batch(40, rows=0), Counts(0, {}), may_be_empty=True).values["rows"] == 0
+
+
+def test_a_required_column_without_a_value_is_counted_and_named() -> None:
+    one = measured(batch(40), Counts(100, {"a": 0, "b": 100}))
+    assert one.observed("empty_required_count") == "empty_required_count is 1 (a)"
+
+
+def test_rows_that_the_lake_lost_are_counted() -> None:
+    assert measured(batch(40), Counts(90, {"a": 90, "b": 90})).values["rows_lost"] == 10
+
+
+def test_a_column_that_was_filled_and_is_not_is_named() -> None:
+    one = measured(batch(40), Counts(100, {"a": 100, "b": 0}))
+    assert one.observed("fill_drop") == "fill_drop is 1 (b)"
+
+
+def test_chance_alone_is_no_drop() -> None:
+    drop = measured(batch(40, rows=40), Counts(40, {"a": 40, "b": 16}), shares=0.5).values["fill_drop"]
+    assert drop is not None
+    assert drop < 0.05
+
+
+def test_few_rows_say_nothing_of_a_column() -> None:
+    assert measured(batch(40, rows=10), Counts(10, {"a": 10, "b": 0})).values["fill_drop"] is None
