@@ -6,24 +6,19 @@ Which formats: those of the tenant's tier. What the tenant does not have has no 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import date
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from nocturne.errors import DiskFull
 from nocturne.ledger import Mark, utc_now
 from nocturne.receipts import Entry, Receipt
 from nocturne.reports.chapters import compose
 from nocturne.reports.drawing import draw
+from nocturne.reports.folder import alone, facts, replace, stands
 from nocturne.reports.material import Book, Material, read
 from nocturne.reports.printing import print_pdf, write_html
 from nocturne.reports.workbook import write_workbook
@@ -45,15 +40,15 @@ def render_reports(tenant: Tenant, day: date, settings: Settings, ledger: Book) 
     """
     started = utc_now()
     folder = settings.reports_root / tenant.slug / day.isoformat()
-    with _alone(folder):
+    with alone(folder):
         material = read(tenant, day, settings, ledger)
         fingerprint = _fingerprint(tenant, material)
         mark = ledger.marks(tenant, STATION, NAME).get(day.isoformat())
-        skipped = mark is not None and mark.fingerprint == fingerprint and _stands(folder, mark.facts["files"])
+        skipped = mark is not None and mark.fingerprint == fingerprint and stands(folder, mark.facts["files"])
         if mark is None or not skipped:
             files, counts = _render(tenant, material)
-            _replace(folder, files)
-            mark = Mark(fingerprint, {"files": {name: _facts(content) for name, content in files.items()}, "counts": counts})
+            replace(folder, files)
+            mark = Mark(fingerprint, {"files": {name: facts(content) for name, content in files.items()}, "counts": counts})
             ledger.mark(tenant, STATION, NAME, {day.isoformat(): mark})
     return Receipt(
         tenant=tenant.slug,
@@ -90,51 +85,6 @@ def _render(tenant: Tenant, material: Material) -> tuple[dict[str, bytes], dict[
         files[XLSX], cells = write_workbook(tenant, material, document)
         counts[XLSX] = {"cells": cells}
     return files, counts
-
-
-def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Let `folder` hold these files and nothing else: they are written beside it, and the folders change places by renaming."""
-    fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
-    for leftover in (fresh, old):
-        shutil.rmtree(leftover, ignore_errors=True)  # of a run that was killed: we alone are at work here
-    try:
-        fresh.mkdir(parents=True)
-        for name, content in sorted(files.items()):
-            (fresh / name).write_bytes(content)
-    except OSError as error:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise DiskFull(
-            f"The report cannot be written to {fresh}: {error.strerror}.", next_step="Make room there; the task is tried again by itself."
-        ) from error
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One renderer a tenant at a time; the lock goes with the process that holds it, however it ends."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder.parent / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _stands(folder: Path, files: Mapping[str, Mapping[str, object]]) -> bool:
-    """Whether the folder holds exactly these files, unchanged."""
-    try:
-        there = {path.name: path for path in folder.iterdir()}
-        return set(there) == set(files) and all(_facts(path.read_bytes()) == dict(files[name]) for name, path in there.items())
-    except OSError:
-        return False
-
-
-def _facts(content: bytes) -> dict[str, object]:
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _fingerprint(tenant: Tenant, material: Material) -> str:
