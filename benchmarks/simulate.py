@@ -1,7 +1,7 @@
 """How fast the simulator writes a world's plays as NDJSON to disk, beside DuckDB and `json.dumps` writing the same rows from memory.
 
-The path is the demo's: `write_sources` of the demo tenant with most listeners, its world grown to the number of events asked for and its plays
-alone. The time holds everything: the world, the lives of its subscriptions, the lines, the disk.
+The path is the demo's: `write_sources` of the demo tenant with most listeners, its world grown to the number of events asked for and its
+plays alone. The time holds everything: the world, the lives of its subscriptions, the lines, the disk.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import Asset
 
 from nocturne.orchestration.catalogue import STATIONS
-from nocturne.orchestration.dags import dag, day_parameter, first_instant, nightly_timetable, tenants
+from nocturne.orchestration.dags import dag, day_parameter, nightly_timetable, tenants
 from nocturne.orchestration.stations import RaiseAlertsOperator, StationOperator, WatchModelsOperator
 
 DOCUMENTATION = """
@@ -20,7 +20,6 @@ for tenant in tenants("{slug}__nightly"):
         tenant.nightly_dag,
         description=f"Nightly analytics of {tenant.name}",
         schedule=nightly_timetable(tenant),
-        start_date=first_instant(tenant),
         params=day_parameter(),
         doc_md=DOCUMENTATION,
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import Asset
 
 from nocturne.orchestration.catalogue import TRAINING
-from nocturne.orchestration.dags import dag, day_parameter, first_instant, tenants
+from nocturne.orchestration.dags import dag, day_parameter, tenants
 from nocturne.orchestration.stations import StationOperator
 
 DOCUMENTATION = """
@@ -19,7 +19,6 @@ for tenant in tenants("{slug}__training"):
         tenant.training_dag,
         description=f"Models of {tenant.name}",
         schedule=[Asset(tenant.models_asset)],
-        start_date=first_instant(tenant),
         params=day_parameter(),
         doc_md=DOCUMENTATION,
     ):

@@ -5,7 +5,7 @@ Reads the published marts and the exported champions with numpy alone: no MLflow
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Any, Final
 
@@ -19,6 +19,9 @@ from nocturne.settings import Settings
 from nocturne.tenants import Tenant
 
 STATION: Final = "prediction"
+
+at_write: Callable[[str], None] = lambda _what: None  # noqa: E731
+"""Called with what was done at every boundary of a write. A test that kills the process at each of them puts itself here."""
 
 
 def predict(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> Receipt:
@@ -36,22 +39,37 @@ def predict(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> Rec
 def _answer(problem: Problem, tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> Entry:
     champion = read_champion(tenant, problem.name, settings)
     if champion is None:
-        return Entry(name=problem.name, skipped=True, facts={"reason": "there is no champion yet"})
+        return Entry(name=problem.name, skipped=True, facts={"reason": _why_none(problem, tenant, ledger)})
+    judged = _judgement(champion)
     try:
         with open_marts(tenant, settings) as marts:
             rows = problem.today(marts, day)
         x = rows.select(champion.features)
     except TooLittle as reason:
-        return Entry(name=problem.name, skipped=True, facts={"reason": str(reason), "version": champion.version})
+        return Entry(name=problem.name, skipped=True, facts={"reason": str(reason), **judged})
     fingerprint = digest(champion.version, problem.code, x, *(rows.keys[name] for name in sorted(rows.keys)))
     before = ledger.marks(tenant, STATION, problem.name).get(day.isoformat())
     if before is not None and before.fingerprint == fingerprint:
-        return Entry(name=problem.name, fingerprint=fingerprint, skipped=True, facts={"reason": "nothing has changed", **before.facts})
+        return Entry(
+            name=problem.name, fingerprint=fingerprint, skipped=True, facts={"reason": "nothing has changed", **before.facts, **judged}
+        )
     answers = problem.results(rows, champion.trees.predict(x), champion.settled, day, champion.version)
     count = _write(problem.table, answers, tenant, day, settings)
+    at_write("committed the rows")
     facts = {"version": champion.version, "drift": _drift(rows, champion)}
     ledger.mark(tenant, STATION, problem.name, {day.isoformat(): Mark(fingerprint, facts)})
-    return Entry(name=problem.name, fingerprint=fingerprint, counts={"answered": len(x), "written": count}, facts=facts)
+    return Entry(name=problem.name, fingerprint=fingerprint, counts={"answered": len(x), "written": count}, facts={**facts, **judged})
+
+
+def _judgement(champion: Champion) -> dict[str, Any]:
+    """What the champion was judged by, for people."""
+    metric, baseline = champion.metadata["metric"], champion.metadata["baseline"]
+    return {"version": champion.version, "metric": metric["name"], "value": metric["value"], "baseline": baseline["value"]}
+
+
+def _why_none(problem: Problem, tenant: Tenant, ledger: Marks) -> str:
+    last = ledger.marks(tenant, "training", problem.name).get("last")
+    return f"no champion: {last.facts['reason']}" if last else "there is no champion yet"
 
 
 def _drift(rows: Rows, champion: Champion) -> dict[str, Any] | None:
@@ -70,6 +88,7 @@ def _write(table: Table, rows: Iterable[tuple[Any, ...]], tenant: Tenant, day: d
         with connection.cursor().copy(SQL("COPY {} ({}) FROM STDIN").format(name, columns)) as copy:
             for row in rows:
                 copy.write_row(row)
+        at_write("copied the rows")
         if table.only_changes:
             connection.execute(_forget_repeats(table, tenant), {"day": day})
         counted = connection.execute(SQL("SELECT count(*) FROM {} WHERE {} = %s").format(name, Identifier(table.day)), (day,)).fetchone()

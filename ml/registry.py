@@ -17,7 +17,8 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -36,6 +37,9 @@ FILES: Final = ("metadata.json", "model.json", "judged.json", "card.md")
 _DATABASE: Final = "mlflow"
 _FINGERPRINT: Final = "nocturne.fingerprint"
 _PACKAGE: Final = {"xgboost": "xgboost-cpu", "lightgbm": "lightgbm"}
+
+at_write: Callable[[str], None] = lambda _what: None  # noqa: E731
+"""Called with what was done at every boundary of a write. A test that kills the process at each of them puts itself here."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,7 @@ def record(
         client.set_terminated(run_id, status="FAILED")
         raise
     client.set_terminated(run_id)
+    at_write("kept the run")
     made = client.create_model_version(
         name, source=f"{run.info.artifact_uri}/model", run_id=run_id, tags={_FINGERPRINT: fingerprint, **tags}, description=question
     )
@@ -162,6 +167,7 @@ def promote(problem: str, tenant: Tenant, settings: Settings, version: Version) 
     prepare(settings)
     client = _store(settings)
     client.set_registered_model_alias(tenant.model_name(problem), ALIAS, version.version)
+    at_write("set the alias")
     return _export(client, problem, tenant, settings, version)
 
 
@@ -192,15 +198,19 @@ def _export(client: Any, problem: str, tenant: Tenant, settings: Settings, versi
         metadata = json.loads((kept / "metadata.json").read_text(encoding="utf-8"))
         metadata |= {"version": version.version, "run_id": version.run_id}
         (kept / "metadata.json").write_text(json.dumps(metadata, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        at_write("copied the version")
         kept.rename(wanted)
+        at_write("put the version in place")
         shutil.rmtree(fresh)
     before = link.resolve().name if link.is_symlink() else None
     swap = link.with_name(f".{problem}.{os.getpid()}")
     swap.unlink(missing_ok=True)
     swap.symlink_to(wanted.relative_to(link.parent))
+    at_write("made the new link")
     swap.replace(link)
+    at_write("made it the champion")
     for old in versions.iterdir():  # the one before stays, for those who are reading it
-        if old.name not in {wanted.name, before}:
+        if old.name not in {wanted.name, before} and (before != wanted.name or not old.name.startswith("v")):
             shutil.rmtree(old, ignore_errors=True)
     return Champion(wanted, json.loads((wanted / "metadata.json").read_text(encoding="utf-8")))
 
@@ -213,14 +223,21 @@ def _store(settings: Settings) -> Any:
     # It says at each model that it cannot tell pip's version, which nobody has asked for.
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     address = settings.mlflow_tracking_uri or uri(settings, database=_DATABASE, scheme="postgresql+psycopg")
-    with warnings.catch_warnings():
-        # MLflow's own mappings use what SQLAlchemy 2.1 has deprecated; it says so at each first import.
-        warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated")
+    with _quietly():
         from mlflow import MlflowClient
 
         client = MlflowClient(tracking_uri=address, registry_uri=address)
         client.search_registered_models(max_results=1)  # opens both stores: MLflow makes its tables at the first call
     return client
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the warnings that MLflow gives about itself when its parts are first imported."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated")  # its mappings, since SQLAlchemy 2.1
+        warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")  # its own type hints
+        yield
 
 
 def _make_model(client: Any, name: str, question: str) -> None:
@@ -270,13 +287,14 @@ def _log_model(client: Any, run_id: str, grown: Grown, folder: Path) -> None:
     )
     package = _PACKAGE[grown.library]
     requirements = [f"{name}=={installed(name)}" for name in ("mlflow", package, "numpy")]  # inferring them would take 7 s
-    if grown.library == "xgboost":
-        from mlflow.xgboost import save_model
-    else:
-        from mlflow.lightgbm import save_model
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        save_model(grown.booster, str(folder), signature=signature, pip_requirements=requirements)
+        with _quietly():
+            if grown.library == "xgboost":
+                from mlflow.xgboost import save_model
+            else:
+                from mlflow.lightgbm import save_model
+            save_model(grown.booster, str(folder), signature=signature, pip_requirements=requirements)
         client.log_artifacts(run_id, str(folder), "model")
     finally:
         shutil.rmtree(folder, ignore_errors=True)

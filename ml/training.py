@@ -49,6 +49,9 @@ STATION: Final = "training"
 
 Step = Callable[["Bench"], Entry]
 
+at_write: Callable[[str], None] = lambda _what: None  # noqa: E731
+"""Called with what was done at every boundary of a write. A test that kills the process at each of them puts itself here."""
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -88,7 +91,9 @@ class Bench:
         self.folder.mkdir(parents=True, exist_ok=True)
         fresh = self.folder / f"{name}.{os.getpid()}"
         fresh.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        at_write(f"wrote {name}")
         fresh.replace(self.folder / name)
+        at_write(f"put {name} in place")
 
     @cached_property
     def examples(self) -> Examples:

@@ -45,7 +45,6 @@ _NEEDED: Final[Mapping[str, Sequence[str]]] = {
         "period_to_on", "settles_on", "churned_on",
     ),
     "listener_days": ("listener_key", "played_on", "play_count", "skip_count"),
-    "listener_facts": ("listener_key", "country", "signed_up_on"),
 }  # fmt: skip
 
 _QUERY: Final = """
@@ -98,7 +97,7 @@ heard AS (
         {sums}
     FROM payers AS r
     INNER JOIN listener_days AS d
-        ON d.listener_key = r.listener_key AND d.played_on <= r.as_of AND d.played_on > r.as_of - %(back)s
+        ON d.listener_key = r.listener_key AND d.play_count > 0 AND d.played_on <= r.as_of AND d.played_on > r.as_of - %(back)s
     GROUP BY r.as_of, r.listener_key
 )
 SELECT
@@ -106,7 +105,7 @@ SELECT
     b.first_on, f.country, f.signed_up_on, (c.now_amount / c.before_amount)::double precision AS price_ratio, h.last_on, {names}
 FROM payers AS r
 INNER JOIN first_periods AS b ON b.listener_key = r.listener_key
-LEFT JOIN listener_facts AS f ON f.listener_key = r.listener_key
+LEFT JOIN {listeners} AS f ON f.listener_key = r.listener_key
 LEFT JOIN prices AS c ON c.as_of = r.as_of AND c.plan_id = r.plan_id AND c.price_country = r.price_country
 LEFT JOIN heard AS h ON h.heard_until_on = r.as_of AND h.listener_key = r.listener_key
 ORDER BY r.as_of, r.listener_key COLLATE "C"
@@ -190,9 +189,12 @@ def results(rows: Rows, predictions: Array, settled: Mapping[str, Any], day: dat
 def _read(marts: Marts, as_ofs: Sequence[date], *, below: str) -> Frame:
     """The payers of these days whose key is below `below`."""
     dated = "auto_renew_off_on" in marts.columns("subscription_periods")
+    known = {"country", "signed_up_on"} <= marts.columns("listener_facts")
     query = _QUERY.format(
         sums=", ".join(f"{what} FILTER (WHERE d.played_on > r.as_of - {window}) AS {name}" for name, what, window in _SUMMED),
         names=", ".join(f"h.{name}" for name in _SUMS),
+        # A tenant that delivers no listeners knows neither where they live nor when they signed up.
+        listeners="listener_facts" if known else "(SELECT NULL AS listener_key, NULL AS country, NULL::date AS signed_up_on)",
         # Whether renewal is off by now says nothing of an earlier day: only the day on which it was turned off does.
         auto_renew_off="coalesce(p.auto_renew_off_on <= a.as_of, false)" if dated else "NULL::boolean",
     )

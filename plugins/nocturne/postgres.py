@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, LiteralString, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import psycopg
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DATABASE = "nocturne"
 Connection = psycopg.Connection[tuple[Any, ...]]
-Composable = sql.Composable
+Composable = sql.SQL | sql.Composed
 SQL = sql.SQL
 Identifier = sql.Identifier
 Literal = sql.Literal
@@ -34,7 +34,7 @@ at_write: Callable[[str], None] = lambda _what: None  # noqa: E731
 
 def statement(text: str) -> sql.SQL:
     """Trusted SQL text (ours, never a user's) as psycopg wants it."""
-    return sql.SQL(cast(LiteralString, text))
+    return sql.SQL(text)
 
 
 def uri(settings: Settings, *, role: str | None = None, database: str = DATABASE, scheme: str = "postgresql") -> str:
@@ -66,20 +66,25 @@ def connect(settings: Settings, *, role: str | None = None, database: str = DATA
 
 @contextmanager
 def load_arrow(settings: Settings, *, role: str) -> Iterator[Loader]:
-    """One transaction over ADBC, for statements and COPY of Arrow streams; commits at the end of the block, else rolls back."""
+    """A connection over ADBC, for statements and COPY of Arrow streams; commits at the end, or rolls back what no `commit` kept."""
     from adbc_driver_postgresql import dbapi
 
     with _speaking(settings), dbapi.connect(uri(settings, role=role)) as connection:
-        yield Loader(connection)
-        connection.commit()
-        at_write("committed")
+        loader = Loader(connection)
+        yield loader
+        loader.commit()
 
 
 class Loader:
-    """An open transaction that takes Arrow streams by COPY."""
+    """A connection that takes Arrow streams by COPY, always in a transaction."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+
+    def commit(self) -> None:
+        """End the transaction; what follows belongs to the next one."""
+        self._connection.commit()
+        at_write("committed")
 
     def execute(self, text: str) -> None:
         """Run one trusted statement."""
@@ -159,7 +164,7 @@ def provision(tenant: Tenant, settings: Settings) -> None:
 
 
 def exclusion(tenant: Tenant) -> str:
-    """The statement that waits until no other transaction loads, builds or publishes for this tenant, and then keeps others out till its end.
+    """The statement that waits until no other transaction loads, builds or publishes for this tenant, then keeps others out till its end.
 
     The lease keeps whole runs apart; this keeps apart what is left of a killed run, whose server process may still be at work.
     """

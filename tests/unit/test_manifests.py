@@ -30,7 +30,8 @@ TENANT = Tenant.model_validate(
 def manifest(day: date = DAY, source: str = "app", **changes: Any) -> Manifest:
     files = (Delivered(name="a.ndjson", sha256="0" * 64, bytes=3, origin="plays/a.ndjson"),)
     return Manifest(
-        **{"tenant": "acme", "dataset": "plays", "source": source, "received_on": day, "files": files, "taken_at": datetime.now(UTC)} | changes
+        **{"tenant": "acme", "dataset": "plays", "source": source, "received_on": day, "files": files, "taken_at": datetime.now(UTC)}
+        | changes
     )
 
 

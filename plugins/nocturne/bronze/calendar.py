@@ -24,11 +24,12 @@ _PROBE = 7 * 86_400  # no zone has changed twice within a week and come back to 
 def offsets(zones: Sequence[Zone], until: date) -> tuple[Offset, ...]:
     """All offsets in force from 1900 to the end of the day after `until`, anywhere on Earth."""
     end = _end(until)
-    begins = [_seconds(FIRST), *(_seconds(zone.since) for zone in zones[1:]), end]
+    horizon = _seconds(datetime(until.year + 2, 1, 1, tzinfo=UTC))  # a round one, so that the days of a year are asked for once
+    begins = [_seconds(FIRST), *(_seconds(zone.since) for zone in zones[1:]), horizon]
     found: list[Offset] = []
     for zone, begin, stop in zip(zones, begins, begins[1:], strict=False):
-        for since, offset in _changes(zone.value, max(begin, begins[0]), min(stop, end)):
-            if not found or found[-1][1] != offset:
+        for since, offset in _changes(zone.value, begin, min(stop, horizon)):
+            if since < end and (not found or found[-1][1] != offset):
                 found.append((since, offset))
     return tuple(found)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any, Final
 
 from nocturne.bronze import calendar, links
@@ -19,7 +20,7 @@ from nocturne.datasets import Dataset
 from nocturne.errors import NocturneError, PermanentError, TenantError, together
 from nocturne.lake import Connection, QueryError, Table, Written, duck, limited, table
 from nocturne.ledger import Mark, Marks
-from nocturne.manifests import Manifest, folder_of, landing_folder, read_manifests
+from nocturne.manifests import Manifest, folder_of, read_manifests
 from nocturne.receipts import Entry, Receipt
 from nocturne.settings import Settings
 from nocturne.tenants import Source, Tenant
@@ -43,15 +44,18 @@ def load_bronze(tenant: Tenant, day: date, settings: Settings, ledger: Marks) ->
     entries: list[Entry] = []
     failures: list[NocturneError] = []
     warnings: list[str] = []
-    for dataset in tenant.datasets:
-        load = _Load(tenant, dataset, settings, ledger)
-        try:
-            load.run()
-        except NocturneError as error:
-            load.failures.append(error)
-        entries.append(load.entry())
-        failures += load.failures
-        warnings += load.warnings
+    folder = tenant.lake_folder(settings.lake_root)
+    with ExitStack() as stack:
+        connect = cache(lambda: stack.enter_context(duck(settings, only=[folder / "landing", folder / "bronze"])))
+        for dataset in tenant.datasets:
+            load = _Load(tenant, dataset, settings, ledger, connect)
+            try:
+                load.run()
+            except NocturneError as error:
+                load.failures.append(error)
+            entries.append(load.entry())
+            failures += load.failures
+            warnings += load.warnings
     if failures:
         raise together(failures)
     return Receipt(
@@ -68,6 +72,7 @@ class _Load:
     dataset: Dataset
     settings: Settings
     ledger: Marks
+    connect: Callable[[], Connection]
     failures: list[NocturneError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     loaded: dict[str, Mark] = field(default_factory=dict)
@@ -89,12 +94,10 @@ class _Load:
         changed = [declared[batch] for batch, mark in wanted.items() if batch not in self.marks or self.marks[batch].fingerprint != mark]
         if not changed:
             return
-        self.bronze.path.mkdir(parents=True, exist_ok=True)
-        landing = landing_folder(self.settings, self.tenant, self.dataset.name)
-        with duck(self.settings, only=[landing, self.bronze.path]) as connection:
-            for chunk in self._chunks(connection, changed):
-                for part in self._loaded_in_parts(connection, chunk, offsets):
-                    self._mark(connection, {batch: Mark(wanted[batch], facts) for batch, facts in part.items()})
+        connection = self.connect()
+        for chunk in self._chunks(connection, changed):
+            for part in self._loaded_in_parts(connection, chunk, offsets):
+                self._mark(connection, {batch: Mark(wanted[batch], facts) for batch, facts in part.items()})
 
     def entry(self) -> Entry:
         """What the receipt says of it."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from nocturne.datasets import Dataset, Type
+from nocturne.datasets import DATASETS, Dataset, Type
 from nocturne.errors import GateFailed
 from nocturne.gates.evaluation import Judge, NotEvaluated
 from nocturne.gates.reconciliation import WHOLE, BatchTerms, PartTerms, PlayTerms, Terms, differences, play_differences
@@ -72,13 +72,15 @@ class _Build:
         self.lines: list[str] = []
         self.warnings: list[str] = []
         self.entries: list[Entry] = []
-        rows = self._fetch("SELECT table_name FROM information_schema.tables WHERE table_schema = %s", tenant.build_schema)
-        self.tables = {str(name) for (name,) in rows}
         self.is_full = False
+        self.columns: dict[str, set[str]] = {}
+        listed = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = %s"
+        for name, column in self._fetch(listed, tenant.build_schema):
+            self.columns.setdefault(name, set()).add(column)
 
     def is_new(self) -> bool:
         """Whether there is a build that was not published."""
-        if "_builds" not in self.tables:
+        if "_builds" not in self.columns:
             return False
         query = f"SELECT finished_at IS NOT NULL, published_at IS NOT NULL, is_full FROM {self.tenant.build_schema}._builds"
         builds = self._fetch(f"{query} ORDER BY build_id DESC LIMIT 1")
@@ -96,7 +98,7 @@ class _Build:
             terms = self._terms(dataset)
             self.lines += differences(terms)
             self.entries.append(Entry(name=f"reconciliation {dataset.name}", counts=dict(terms.counts)))
-        if self.tenant.has("plays") and "reconciliation_days" in self.tables:
+        if self.tenant.has("plays") and {"plays", "reconciliation_days"} <= self.columns.keys():
             self.lines += play_differences(self._plays())
 
     def _terms(self, dataset: Dataset) -> Terms:
@@ -134,11 +136,24 @@ class _Build:
         return {part: PartTerms(silver.get(part, 0), stood.get(part, 0), held.get(part)) for part in sorted({*silver, *stood, *held})}
 
     def _plays(self) -> dict[str, PlayTerms]:
-        rows = self._fetch(
-            "SELECT event_on::text, silver_count, mart_count, joined_count, zero_length_count"
-            f" FROM {self.tenant.build_schema}.reconciliation_days WHERE dataset = 'plays'"
+        """What became of silver's plays, of the dates that the build changed: the mart's rows are counted here once more."""
+        build = self.tenant.build_schema
+        mart = self._fetch(f"SELECT played_on::text, count(*) FROM {build}.plays WHERE {self._asked('played_on')} GROUP BY 1")
+        rest = self._fetch(
+            f"SELECT event_on::text, joined_count, zero_length_count FROM {build}.reconciliation_days"
+            f" WHERE dataset = 'plays' AND {self._asked('event_on')}"
         )
-        return {str(one): PlayTerms(*(int(count) for count in counts)) for one, *counts in rows}
+        silver = self._partitions("silver", DATASETS["plays"])
+        counted, others = dict(mart), {day: (joined, zero_length) for day, joined, zero_length in rest}
+        days = sorted({*counted, *others} | (set(silver) if self.is_full else set()))
+        return {day: PlayTerms(silver.get(day, 0), counted.get(day, 0), *others.get(day, (0, 0))) for day in days}
+
+    def _asked(self, column: str) -> str:
+        """SQL: whether a date is one that the build changed (of a full build, any)."""
+        raw, build = self.tenant.raw_schema, self.tenant.build_schema
+        return (
+            "true" if self.is_full else f"{column} IN (SELECT event_on FROM {raw}._touched UNION SELECT changed_on FROM {build}._changed)"
+        )
 
     # its marts are right -------------------------------------------------------------------------------------------------
     def ask(self) -> None:
@@ -148,10 +163,13 @@ class _Build:
         for suite in load_mart_suites(self.settings.expectations, models):
             if not suite.is_of(self.tenant):
                 continue
-            if suite.mart in self.tables:
-                self._ask(judge, suite)
+            absent = sorted({*suite.columns, *([suite.day] if suite.day else [])} - self.columns.get(suite.mart, set()))
+            if suite.mart not in self.columns:
+                self.lines.append(f"{suite.mart}: the build does not hold it, though the tenant has {' and '.join(suite.needs) or 'it'}")
+            elif absent:
+                self.lines.append(f"{suite.mart}: it has no columns {', '.join(absent)}, which expectations/marts/{suite.domain}.yml names")
             else:
-                self.lines.append(f"{suite.mart}: the build does not hold it, though the tenant has {' and '.join(suite.needs)}")
+                self._ask(judge, suite)
 
     def _ask(self, judge: Judge, suite: MartSuite) -> None:
         days, frame = self._frame(suite)
@@ -176,13 +194,11 @@ class _Build:
         """(the rows' dates, the columns that are asked), of the dates that the night touched where the mart has dates."""
         import pandas as pd
 
-        raw, build = self.tenant.raw_schema, self.tenant.build_schema
         asked = [f"{name}::{_SQL[kind]}" for name, kind in suite.columns.items()]
         asked += [f"({text})::double precision AS {name}" for name, text in suite.derive.items()]
-        where = (
-            f"WHERE {suite.day} IN (SELECT event_on FROM {raw}._touched UNION SELECT changed_on FROM {build}._changed)" if suite.day else ""
-        )
-        rows = self._fetch(f"SELECT {suite.day or 'NULL'}::text, {', '.join(asked)} FROM {build}.{suite.mart} {where}")
+        where = f"WHERE {self._asked(suite.day)}" if suite.day else ""
+        mart = f"{self.tenant.build_schema}.{suite.mart}"
+        rows = self._fetch(f"SELECT {suite.day or 'NULL'}::text, {', '.join(asked)} FROM {mart} {where}")
         kinds = [*suite.columns.values(), *(Type.NUMBER for _ in suite.derive)]
         values = list(zip(*rows, strict=True)) or [() for _ in (None, *kinds)]
         names = [*suite.columns, *suite.derive]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from statistics import median
 
-from nocturne.insights.baselines import MAD_TO_DEVIATION, WEEKS, Comparison, compare, compare_share, lasting
+from nocturne.insights.baselines import MAD_TO_DEVIATION, WEEKS, Comparison, compare, compare_share, is_of_the_month, lasting
 from nocturne.insights.findings import Finding, findings_of, ranked
 from nocturne.insights.hours import silent_hours
 from nocturne.insights.metrics import METRICS, Metric
@@ -83,17 +83,18 @@ def _watch(tenant: Tenant, marts: Marts, metric: Metric, day: date) -> list[Find
     if (day - tenant.begins_on).days < metric.settles_after_days:
         return []
     series, weight = marts.total(metric, day)
-    total = compare_share(series, day, weight=weight) if metric.kind == "ratio" else compare(series, day, noise=metric.noise)
-    if total is None:
+    noise = metric.noise * (weight if metric.kind == "amount" else 1.0)
+    total = compare_share(series, day, weight=weight) if metric.kind == "ratio" else compare(series, day, noise=noise)
+    if total is None or (metric.follows_months and is_of_the_month(series, day, total)):
         return []
     members = {
         member: lasting(of_member, day, one)
         for dimension in marts.dimensions(metric)
         for member, of_member in marts.members(metric, dimension, min(series), day).items()
-        if (one := compare(of_member, day, noise=metric.noise)) is not None
+        if (one := compare(of_member, day, noise=noise)) is not None
     }
     found = findings_of(metric, lasting(series, day, total), members)
-    if metric.adds_up and _ends_week(tenant, day) and (week := _week(metric, series, day)):
+    if metric.adds_up and _ends_week(tenant, day) and (week := _week(metric, series, day, noise)):
         found.append(week)
     return found
 
@@ -108,7 +109,7 @@ def _ends_week(tenant: Tenant, day: date) -> bool:
     return day.weekday() == (6 if tenant.week_start == "monday" else 5)
 
 
-def _week(metric: Metric, series: Series, day: date) -> Finding | None:
+def _week(metric: Metric, series: Series, day: date, noise: float) -> Finding | None:
     """The week that ends on `day` against the four before it; None if they are not all known, or nothing changed."""
     sums = []
     for back in range(WEEKS + 1):
@@ -119,7 +120,7 @@ def _week(metric: Metric, series: Series, day: date) -> Finding | None:
     value, *earlier = sums
     expected = median(earlier)
     scatter = MAD_TO_DEVIATION * median(abs(one - expected) for one in earlier)
-    spread = max(scatter, _STEADIEST_WEEK * expected, (metric.noise * max(expected, 1.0)) ** 0.5)
+    spread = max(scatter, _STEADIEST_WEEK * expected, (noise * max(expected, 1.0)) ** 0.5)
     one = Comparison(value, expected, (value - expected) / spread)
     if abs(one.deviation) < _WEEK_DEVIATION or abs(one.change) < _WEEK_CHANGE or abs(one.delta) < metric.worth:
         return None

@@ -85,6 +85,12 @@ def lasting(series: Mapping[date, float], day: date, comparison: Comparison) -> 
     return Comparison(comparison.value, comparison.expected, comparison.deviation, days)
 
 
+def is_of_the_month(series: Mapping[date, float], day: date, one: Comparison) -> bool:
+    """Whether the same day of the month before, or a neighbour of it, had shown the same change: renewals come month by month."""
+    last_month = [day - timedelta(days=back) for back in range(28, 33)]
+    return any(abs(one.value - series[earlier]) < abs(one.delta) / 2 for earlier in last_month if earlier in series)
+
+
 def _before(day: date) -> Sequence[date]:
     return [day - timedelta(days=back) for back in range(1, RESIDUAL_DAYS + 1)]
 

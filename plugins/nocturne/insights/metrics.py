@@ -22,10 +22,13 @@ class Dimension:
 class Metric:
     """One watched number a day.
 
-    `measure` is a column of the mart; its sum over the mart's rows of a day is the value. A ratio is one row a day, and its `weight` is
-    the column that it is a share of. `worth` is the smallest change worth a sentence; `noise` how many of the things counted come together
-    (one listener brings many streams), which widens what chance alone may do; `settles_after_days` how long after the first delivery the
-    metric means little (at first, every listener is new); `adds_up` whether days make a week (distinct listeners and ratios do not).
+    measure             a column of the mart; its sum over the mart's rows of a day is the value; a ratio is one row a day
+    weight              the column that counts what a ratio is a share of, or what an amount is made of
+    worth               the smallest change worth a sentence
+    noise               how many of the things counted come together (one listener brings many streams): widens what chance may do
+    settles_after_days  how long after the first delivery it means little (at first, every listener is new)
+    adds_up             whether days make a week: distinct listeners and ratios do not
+    follows_months      whether days are alike a month apart as well (renewals): such a day is no surprise
     """
 
     name: str
@@ -40,6 +43,7 @@ class Metric:
     noise: float = 1.0
     settles_after_days: int = 0
     adds_up: bool = True
+    follows_months: bool = False
 
     @property
     def columns(self) -> frozenset[tuple[str, str]]:
@@ -88,6 +92,20 @@ METRICS: tuple[Metric, ...] = (
         worth=0.02,
         adds_up=False,
     ),
+    Metric(
+        "net_amount",
+        "Net revenue",
+        "revenue_days",
+        "revenue_on",
+        "net_amount",
+        kind="amount",
+        weight="transaction_count",
+        dimensions=(Dimension("country", "revenue_days", "country"), Dimension("stream_of_revenue", "revenue_days", "stream_of_revenue")),
+        noise=2,
+        settles_after_days=56,
+        follows_months=True,
+    ),
+    Metric("new_payer_count", "New payers", "mrr_days", "day_on", "new_payer_count", worth=10, settles_after_days=56),
 )
 """In the order in which equal findings are told."""
 

@@ -43,18 +43,21 @@ class Marts:
         return [dimension for dimension in metric.dimensions if dimension.mart in self._marts]
 
     def total(self, metric: Metric, day: date) -> tuple[Series, float]:
-        """The metric's series up to `day`, and the day's weight (of a ratio). A sum is 0 on a day without rows, once it has begun."""
-        weight = metric.weight or "1"
-        how = f"avg({metric.measure}), sum({weight})" if metric.kind == "ratio" else f"sum({metric.measure}), 1"
+        """The metric's series up to `day`, and its weight: of a ratio, how many it is a share of on the day; of an amount, the size of one.
+
+        A sum is 0 on a day without rows, once the series has begun.
+        """
+        how = "avg" if metric.kind == "ratio" else "sum"
         rows = self._fetch(
-            f"SELECT {metric.day}, {how} FROM {self._schema}.{metric.mart} WHERE {metric.day} BETWEEN %s AND %s GROUP BY 1",
+            f"SELECT {metric.day}, {how}({metric.measure}), sum({metric.weight or metric.measure}) FROM {self._schema}.{metric.mart}"
+            f" WHERE {metric.day} BETWEEN %s AND %s GROUP BY 1",
             (day - timedelta(days=HISTORY_DAYS), day),
         )
         series = {one: float(value) for one, value, _ in rows if value is not None}
-        weights = {one: float(value) for one, _, value in rows if value is not None}
+        weights = {one: float(weight or 0) for one, _, weight in rows}
         if metric.kind == "ratio" or not series:
             return series, weights.get(day, 0.0)
-        return _filled(series, min(series), day), weights.get(day, 0.0)
+        return _filled(series, min(series), day), sum(series.values()) / max(sum(weights.values()), 1.0)
 
     def members(self, metric: Metric, dimension: Dimension, first: date, day: date) -> dict[Member, Series]:
         """The series of the members whose `day` differs most from the same weekdays before it; 0 on days without rows from `first` on."""

@@ -39,7 +39,7 @@ def _member(finding: Finding, member: Member, total: Comparison, day: date, curr
         usual = _number(metric, one.expected, currency)
         return f"Nothing was played from {member.name.replace('-', ' to ')} on {_date(day)}, when {usual} plays are usual."
     text = (
-        f"{_capital(_name(member))} had {_number(metric, one.value, currency)} {metric.label.lower()} on {_date(day)},"
+        f"{_capital(_name(member))} had {_counted(metric, one.value, currency)} on {_date(day)},"
         f" {_against(metric, one, day, currency)}{_lasting(one)}"
     )
     if one.delta > 0 and total.value > 0:
@@ -68,6 +68,12 @@ def _against(metric: Metric, one: Comparison, day: date, currency: str) -> str:
     if one.change >= 2:
         return f"{one.value / one.expected:.1f} times {usual} ({expected})"
     return f"{_percent(one.change)} {usual} ({expected})"
+
+
+def _counted(metric: Metric, value: float, currency: str) -> str:
+    if metric.kind == "amount":
+        return f"{metric.label.lower()} of {_number(metric, value, currency)}"
+    return f"{_number(metric, value, currency)} {metric.label.lower()}"
 
 
 def _percent(change: float) -> str:

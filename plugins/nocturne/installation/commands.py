@@ -33,7 +33,8 @@ _LEAST_FREE_BYTES = 2_000_000_000
 def nightly(settings: Settings, display: Display, only: Sequence[str] = (), day: date | None = None) -> int:
     """Set up what is missing, run every tenant's night, show the results; 0 if all succeeded.
 
-    Without `day` a demo tenant's night is that of its world's last day, any other's that of its last business day. What was not running before is ended again. Writes `var/nightly.json`.
+    Without `day` a demo tenant's night is that of its world's last day, any other's that of its last business day. What was not running
+    before is ended again. Writes `var/nightly.json`.
     """
     with _alone(settings):
         roll = _roll(settings, display, only)
@@ -147,6 +148,7 @@ def _every(seconds: float, act: Callable[[], None]) -> Callable[[], None]:
 
 
 def start_services(settings: Settings, display: Display, processes: Processes, names: Sequence[str]) -> list[str]:
+    """Start these services and wait until they answer; the names of those that did not run before."""
     known = services(settings)
     with display.phase("starting Airflow"):
         started = [name for name in names if processes.start(known[name])]
@@ -160,6 +162,7 @@ def start_services(settings: Settings, display: Display, processes: Processes, n
 
 
 def wait_for_dags(api: AirflowApi, roll: Roll, processes: Processes, seconds: float = 120) -> None:
+    """Wait until Airflow knows the tenants' DAGs. Raises PermanentError with its import errors if it does not in time."""
     wanted = [dag for tenant in roll.tenants.values() for dag in (tenant.nightly_dag, tenant.training_dag)]
     deadline = time.monotonic() + seconds
     while wanted := [dag for dag in wanted if not api.dag_is_known(dag)]:

@@ -29,7 +29,7 @@ class Display:
     """Progress of a command. On a terminal the runs are one live picture; elsewhere each change is one line."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.console = console or _console()
         self.started = time.monotonic()
         self._live: Live | None = None
         self._nights: Sequence[TenantNight] = ()
@@ -78,6 +78,12 @@ class Display:
         return table
 
 
+def _console() -> Console:
+    """A terminal has its own width; in a file or a pipe no table is cut."""
+    console = Console(highlight=False, soft_wrap=True)
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=160)
+
+
 def _tasks(step: Step) -> Text:
     text = Text()
     for state in step.tasks.values():
@@ -97,11 +103,11 @@ def closing(console: Console, outcomes: Sequence[Outcome], facts: Path, seconds:
     console.print(Group(_rows(outcomes), _results(outcomes)))
     for outcome in outcomes:
         for warning in outcome.warnings[:8]:
-            console.print(f"  [yellow]note[/] {outcome.tenant}: {warning}")
+            console.print(Text.assemble(("  note ", "yellow"), f"{outcome.tenant}: {warning}"))
         if len(outcome.warnings) > 8:
             console.print(f"  [yellow]note[/] {outcome.tenant}: {len(outcome.warnings) - 8} more in {facts}")
         for task, message in outcome.failures.items():
-            console.print(f"  [bold red]failed[/] {outcome.tenant} at {task}: {message}")
+            console.print(Text.assemble(("  failed ", "bold red"), f"{outcome.tenant} at {task}: {message}"))
     console.print()
     for outcome in outcomes:
         for report in outcome.reports:

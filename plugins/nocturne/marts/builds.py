@@ -70,7 +70,7 @@ def last_build(connection: Connection, tenant: Tenant) -> Build | None:
             f" FROM {tenant.build_schema}._builds ORDER BY build_id DESC LIMIT 1"
         )
     ).fetchone()
-    return None if row is None else Build(*row[:6], tuple(_mart(one) for one in row[6] or ()))
+    return None if row is None else Build(*row[:6], marts=tuple(_mart(one) for one in row[6] or ()))
 
 
 def published_fingerprint(connection: Connection, tenant: Tenant) -> str | None:

@@ -170,7 +170,7 @@ class Exchange:
 
 def _run(connection: Connection, text: Composable) -> int:
     """Run one statement of the publish; the number of rows that it wrote."""
-    count = connection.execute(text).rowcount
+    count: int = connection.execute(text).rowcount
     at_write("publish")
     return count
 

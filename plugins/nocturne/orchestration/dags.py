@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-import pendulum
 from airflow.sdk import DAG, Param, get_parsing_context
 from airflow.timetables.trigger import CronTriggerTimetable
 
@@ -38,15 +37,12 @@ def broken_tenants() -> ExceptionGroup[TenantError] | None:
 
 
 def nightly_timetable(tenant: Tenant) -> CronTriggerTimetable:
-    """Once a day at the tenant's `night_at`, in the time zone that is declared last."""
+    """Once a day at the tenant's `night_at`, in the time zone that is declared last.
+
+    The DAG has no start date, so that the first scheduled night is the next one: with one, Airflow would at once run the last night that
+    was due before it saw the DAG. A night takes in what earlier days left anyway.
+    """
     return CronTriggerTimetable(f"{tenant.night_at.minute} {tenant.night_at.hour} * * *", timezone=tenant.time_zone[-1].value)
-
-
-def first_instant(tenant: Tenant) -> datetime:
-    """The first instant at which a night of the tenant may be due: when its first day is over."""
-    # Airflow serialises pendulum's time zones only.
-    day = tenant.begins_on + timedelta(days=1)
-    return pendulum.datetime(day.year, day.month, day.day, tz=tenant.time_zone[-1].value)
 
 
 def day_parameter() -> dict[str, Param]:

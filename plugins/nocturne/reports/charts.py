@@ -243,13 +243,14 @@ def shortened(text: str, length: int) -> str:
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Round values (1, 2, 2.5 or 5 times a power of ten) from at most `low` to at least `high`, about `count` of them."""
-    if high <= low:
+    if high - low <= max(abs(low), abs(high)) * 1e-6:  # a level line
         high = low + (abs(low) or 1)
     raw = (high - low) / count
     size = 10.0 ** math.floor(math.log10(raw))
     step = next(size * part for part in (1, 2, 2.5, 5, 10) if size * part >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(place * step, 12) for place in range(first, last + 1)]
+    digits = 6 - math.floor(math.log10(step))
+    return [round(place * step, digits) for place in range(first, last + 1)]
 
 
 def _chart(

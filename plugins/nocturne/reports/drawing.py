@@ -32,7 +32,7 @@ _NOWHERE: Final = "127.0.0.1:9"  # the discard port: whatever Chromium asks for 
 _REFERENCE = re.compile(r"""((?:id|class|href|xlink:href|clip-path|style|fill|mask|filter)=)("[^"]*"|'[^']*')""")
 
 
-def draw(charts: Sequence[Chart], *, png: bool, seconds: float = 180) -> dict[tuple[str, str], bytes]:
+def draw(charts: Sequence[Chart], *, png: bool, seconds: float = 120) -> dict[tuple[str, str], bytes]:
     """The bytes of each chart as SVG and, with `png`, as PNG, by (chart's name, `svg` or `png`).
 
     The same charts give the same bytes. Raises ToolMissing without a Chromium or Chrome, TransientError if it does not start, or does

@@ -114,7 +114,12 @@ class Unit:
         parts = [value / size for value in exact]
         places = next((places for places in range(4) if all(part == _rounded(part, places) for part in parts)), 4)
         scale = f"{THIN}{name}" if name else ""
-        return [f"{_sign(part)}{self.before}{_grouped(_rounded(abs(part), places))}{scale if part else ''}{self.behind}" for part in parts]
+        return [
+            f"{_sign(part)}{self.before}{_grouped(_rounded(abs(part), places))}{scale}{self.behind}"
+            if part
+            else f"{self.before}0{self.behind}"
+            for part in parts
+        ]
 
     def _places(self, exact: Decimal) -> int:
         return self.places if abs(exact) < 1_000 else 0

@@ -75,7 +75,7 @@ QUERIES: Final = (
         )
         SELECT ranked.*, facts.title, facts.artist_name, facts.genre, facts.released_on
           FROM ranked LEFT JOIN {marts}.track_facts AS facts USING (track_id)
-         WHERE (place <= 100 OR rising_place <= 10) AND streams_28d > 0
+         WHERE (place <= 100 OR rising_place <= 10) AND ranked.streams_28d > 0
          ORDER BY place
         """,
     ),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any, Final
 
 from nocturne.datasets import Dataset, Personal
@@ -39,13 +41,15 @@ def refine_silver(tenant: Tenant, day: date, settings: Settings, ledger: Marks) 
     started = datetime.now(UTC)
     entries: list[Entry] = []
     failures: list[NocturneError] = []
-    for dataset in tenant.datasets:
-        refine = _Refine(tenant, dataset, settings, ledger)
-        try:
-            refine.run()
-        except NocturneError as error:
-            failures.append(error)
-        entries.append(refine.entry())
+    with ExitStack() as stack:
+        connect = cache(lambda: stack.enter_context(duck(settings)))
+        for dataset in tenant.datasets:
+            refine = _Refine(tenant, dataset, settings, ledger, connect)
+            try:
+                refine.run()
+            except NocturneError as error:
+                failures.append(error)
+            entries.append(refine.entry())
     if failures:
         raise together(failures)
     return Receipt(
@@ -66,6 +70,7 @@ class _Refine:
     dataset: Dataset
     settings: Settings
     ledger: Marks
+    connect: Callable[[], Connection]
     rebuilt: dict[str, Mark] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
     judged: dict[str, Mark] = field(default_factory=dict)
@@ -89,8 +94,8 @@ class _Refine:
         unjudged = self._unjudged()
         self._forget_batches(sorted(set(self.quarantined) - set(self.passed)))
         if changed or unjudged:
-            doing = f"Refining {self.dataset.name}"
-            with duck(self.settings) as connection, limited(connection, _SECONDS, doing=doing, tenant=self.tenant):
+            connection = self.connect()
+            with limited(connection, _SECONDS, doing=f"Refining {self.dataset.name}", tenant=self.tenant):
                 for chunk in self._chunks(sorted(unjudged)):
                     self._judge(connection, {batch: unjudged[batch] for batch in chunk})
                 inputs = {part: given for part, (given, _) in wanted.items()}

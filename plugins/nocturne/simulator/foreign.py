@@ -47,6 +47,7 @@ class Foreign:
     source: Source
     tenant: str
     fields: tuple[Field, ...]
+    said: Mapping[str, str]  # our columns that the mapping itself says, in every row the same
     constants: Mapping[str, Any]
     instant_of: str | None  # our column that tells the instant, and theirs
     instant: str | None
@@ -55,6 +56,10 @@ class Foreign:
         """The delivered columns of these rows. Dictionaries stay dictionaries, over the same indices. Raises TenantError for a value that
         the mapping could never give.
         """
+        for column, word in self.said.items():
+            wrong = pc.filter(_whole(rows[column]).cast(pa.string()), pc.not_equal(_whole(rows[column]).cast(pa.string()), word))
+            if len(wrong):
+                raise _refusal(self.tenant, self.source, f"{column}: {self.source.map[column]}", f"there is also {wrong[0]}")
         made = [(name, pa.nulls(len(rows), pa.string()).fill_null(str(value))) for name, value in self.constants.items()]
         for field in self.fields:
             try:
@@ -81,19 +86,21 @@ def foreign(tenant: Tenant, source: Source) -> Foreign:
     mapping = dict(source.map) or {column.name: f'"{column.name}"' for column in dataset.columns if column.name not in source.estimate}
     constants = _constants(tenant, source)
     fields: dict[str, Field] = {}
+    said: dict[str, str] = {}
     for column, text in mapping.items():
         try:
             found = _invert(_tree(text), lambda values: values)
         except _RefusedError as error:
             raise _refusal(tenant.slug, source, f"{column}: {text}", str(error)) from error
-        if found is None:
+        if isinstance(found, str):
+            said[column] = found
             continue
         name, invert = found
         if name in fields or name in constants:
             raise _refusal(tenant.slug, source, f"{column}: {text}", f"{name} is read twice")
         fields[name] = Field(name, column, invert)
     at = next((field.name for field in fields.values() if field.column == dataset.instant), None)
-    return Foreign(source, tenant.slug, tuple(fields.values()), constants, dataset.instant, at)
+    return Foreign(source, tenant.slug, tuple(fields.values()), said, constants, dataset.instant, at)
 
 
 def _refusal(tenant: str, source: Source, where: str, why: str) -> TenantError:
@@ -122,12 +129,12 @@ def _constants(tenant: Tenant, source: Source) -> dict[str, Any]:
     return found
 
 
-def _invert(node: exp.Expr, invert: Invert) -> tuple[str, Invert] | None:
-    """(delivered column, how its values follow from those of `node`); None for a constant, for which nothing is delivered."""
+def _invert(node: exp.Expr, invert: Invert) -> tuple[str, Invert] | str:
+    """(delivered column, how its values follow from those of `node`), or the constant that stands there, for which nothing is delivered."""
     if isinstance(node, exp.Column):
         return node.name, invert
-    if isinstance(node, (exp.Literal, exp.Null, exp.Boolean)):
-        return None
+    if isinstance(node, exp.Literal):
+        return node.name
     step = _STEPS.get(type(node))
     if step is None:
         raise _RefusedError(f"{node.sql('duckdb')} has no inverse")

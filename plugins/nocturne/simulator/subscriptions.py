@@ -8,8 +8,10 @@ last play, tenure and a recent rise of the price (`cancel_logit`). So a model ca
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nocturne.simulator.catalogue import ALWAYS
 from nocturne.simulator.clock import BEFORE, Clock
@@ -150,6 +152,7 @@ class Subscriptions:
         self._status = np.full(count, -1)
         self._plan = np.full(count, -1)
         self._from, self._to = np.full(count, -ALWAYS), np.full(count, ALWAYS)
+        self._anchor = np.zeros(count, dtype=np.int64)
         self._decides, self._retries, self._returns = np.full(count, ALWAYS), np.full(count, ALWAYS), np.full(count, ALWAYS)
         self._off, self._had_trial = np.zeros(count, bool), np.zeros(count, bool)
         self._method = self._dice.choice(len(METHODS), count, p=[0.55, 0.2, 0.2, 0.05])
@@ -238,7 +241,7 @@ class Subscriptions:
         payers = there[pays]
         self._status[payers] = _PAYING
         self._plan[payers] = self._dice.choice(len(self._shares), len(payers), p=self._shares)
-        ago = (self._dice.random(len(payers)) * 28).astype(np.int64)
+        ago = (self._dice.random(len(payers)) * 31).astype(np.int64)
         self._open(payers, -RUN_IN - ago)
         self._events.add(
             len(payers),
@@ -386,18 +389,21 @@ class Subscriptions:
     def _open(self, who: Ints, begins: Ints) -> None:
         """Open the period from `begins` on, one month or year long, and fix the day on which its owner decides."""
         self._from[who] = begins
-        self._to[who] = self._after(begins, np.where(self._yearly[self._plan[who]], 12, 1))
+        self._to[who] = self._after(who, np.asarray(begins), np.where(self._yearly[self._plan[who]], 12, 1))
         self._decides[who] = self._to[who] - _before_end(self._dice.random(len(who)))
         self._off[who] = False
 
-    def _after(self, begins: Ints, months: Ints) -> Ints:
-        """The day `months` calendar months after: the same day of the month, or the month's last."""
-        dates = self.clock.dates(np.asarray(begins))
+    def _after(self, who: Ints, begins: Ints, months: Ints) -> Ints:
+        """The day `months` calendar months after: the same day of the month, or the month's last. Who began on the 31st pays on the 28th of
+        February and on the 31st again in March.
+        """
+        dates = self.clock.dates(begins)
         month = dates.astype("datetime64[M]")
         in_month = (dates - month.astype("datetime64[D]")).astype(np.int64)
+        anchor = np.where(in_month == _days_in(month) - 1, np.maximum(self._anchor[who], in_month), in_month)
+        self._anchor[who] = anchor
         target = month + months
-        length = ((target + 1).astype("datetime64[D]") - target.astype("datetime64[D]")).astype(np.int64)
-        to = target.astype("datetime64[D]") + np.minimum(in_month, length - 1)
+        to = target.astype("datetime64[D]") + np.minimum(anchor, _days_in(target) - 1)
         number: Ints = (to - np.datetime64(self.clock.begins_on, "D")).astype(np.int64)
         return number
 
@@ -430,3 +436,9 @@ IS_SKIP = np.array([reason in ("forward", "back", "track_change") for reason in 
 
 def _in_order(rows: Rows) -> Rows:
     return rows.take(np.lexsort((rows["listener"], rows["second"], rows["day"])))
+
+
+def _days_in(month: NDArray[Any]) -> Ints:
+    """Days of each month (datetime64[M])."""
+    days: Ints = ((month + 1).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)
+    return days

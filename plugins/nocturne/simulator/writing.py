@@ -1,7 +1,6 @@
 """The files that a tenant's sources of kind `files` declare, filled from its world.
 
-Text is put together column by column in Arrow, never row by row: what few values share (all that a session says) is joined once and looked
-up, so a line of a play costs some hundred nanoseconds. The same world gives the same bytes in every process.
+The same world gives the same bytes in every process. A file stands whole or not at all, and what stands already is not written again.
 """
 
 from __future__ import annotations
@@ -15,177 +14,38 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from nocturne.datasets import DATASETS
 from nocturne.errors import TenantError
 from nocturne.settings import Settings
 from nocturne.simulator.damage import IN_TEXT_ONLY
-from nocturne.simulator.foreign import Foreign, foreign, iso
+from nocturne.simulator.foreign import Foreign, foreign
 from nocturne.simulator.parameters import demo_worlds
+from nocturne.simulator.text import Text, as_bytes, header, lines
 from nocturne.simulator.world import Delivery, World
 from nocturne.tenants import Source, Tenant
 
-Text = Literal["ndjson", "csv"]
 VERSION = "1"
 """Changes whenever the same parameters would give other bytes: files that an earlier version wrote are written again."""
 _RECORD = ".simulator"
-_CHUNK = 16_384
 _NO_INSTANT = "2026-02-30T25:61:00"
 
 
-# text ----------------------------------------------------------------------------------------------------------------------
-@dataclass
-class _Piece:
-    """A part of every line: a constant, a column of texts, or texts that each row looks up."""
-
-    constant: str = ""
-    texts: pa.Array | None = None
-    index: pa.Array | None = None
-
-    def of(self, begin: int, length: int) -> pa.Array | str:
-        if self.texts is None:
-            return self.constant
-        return self.texts.slice(begin, length) if self.index is None else self.texts.take(self.index.slice(begin, length))
-
-
-def lines(columns: Sequence[tuple[str, pa.Array]], form: Text) -> Iterator[pa.Array]:
-    """The rows as lines of text with their line end, in arrays of some ten thousand."""
-    count = len(columns[0][1])
-    pieces = _joined(_pieces(columns, form))
-    for begin in range(0, count, _CHUNK):
-        length = min(_CHUNK, count - begin)
-        yield pc.binary_join_element_wise(*(piece.of(begin, length) for piece in pieces), "")
-
-
-def header(columns: Sequence[str]) -> bytes:
-    """The first line of a CSV file."""
-    return (",".join(columns) + "\n").encode()
-
-
-def _pieces(columns: Sequence[tuple[str, pa.Array]], form: Text) -> list[_Piece]:
-    """The pieces of a line; neighbours among columns that look up by the same indices become one."""
-    pieces: list[_Piece] = []
-    for number, (name, values) in enumerate(_neighbours(columns) if form == "ndjson" else columns):
-        before = "," if number else ""
-        if form == "ndjson":
-            before = ("," if number else "{") + json.dumps(name, ensure_ascii=False) + ":"
-        pieces.append(_Piece(before))
-        if isinstance(values, pa.DictionaryArray) and len(values.dictionary) <= len(values):
-            texts, index = _texts(values.dictionary, form), values.indices
-            if index.null_count:
-                texts, index = pa.concat_arrays([texts, pa.array([_nothing(form)])]), pc.fill_null(index, len(texts))
-            pieces.append(_Piece(texts=texts, index=index))
-        else:
-            plain = values.dictionary_decode() if isinstance(values, pa.DictionaryArray) else values
-            pieces.append(_Piece(texts=_texts(plain, form)))
-    pieces.append(_Piece("}\n" if form == "ndjson" else "\n"))
-    return pieces
-
-
-def _neighbours(columns: Sequence[tuple[str, pa.Array]]) -> list[tuple[str, pa.Array]]:
-    """The columns, those that look up by the same indices beside each other."""
-    groups: dict[object, list[tuple[str, pa.Array]]] = {}
-    for name, values in columns:
-        groups.setdefault(_indices_of(values) or name, []).append((name, values))
-    return [column for group in groups.values() for column in group]
-
-
-def _indices_of(values: pa.Array) -> tuple[int, int, int] | None:
-    if not isinstance(values, pa.DictionaryArray) or values.indices.null_count:
-        return None
-    return values.indices.buffers()[1].address, values.indices.offset, len(values.dictionary)
-
-
-def _joined(pieces: list[_Piece]) -> list[_Piece]:
-    """Join constants with constants, and what is looked up by the same indices with the constants between, while it is still few."""
-    done: list[_Piece] = []
-    for piece in pieces:
-        last = done[-1] if done else None
-        before = done[-2] if len(done) > 1 else None
-        if last and last.texts is None and piece.texts is None:
-            done[-1] = _Piece(last.constant + piece.constant)
-        elif last and before and last.texts is None and _same_index(before, piece):
-            done[-2:] = [_Piece(texts=pc.binary_join_element_wise(before.texts, last.constant, piece.texts, ""), index=piece.index)]
-        else:
-            done.append(piece)
-    return done
-
-
-def _same_index(one: _Piece, other: _Piece) -> bool:
-    if one.index is None or other.index is None or one.texts is None or other.texts is None or len(one.texts) != len(other.texts):
-        return False
-    same = one.index.buffers()[1].address == other.index.buffers()[1].address and one.index.offset == other.index.offset
-    return same and len(one.index) == len(other.index) and one.index.type == other.index.type
-
-
-def _nothing(form: Text) -> str:
-    return "null" if form == "ndjson" else ""
-
-
-def _texts(values: pa.Array, form: Text) -> pa.Array:
-    """Each value as it stands in a line; NULL is `null` in JSON and nothing in CSV."""
-    kind = values.type
-    if pa.types.is_string(kind):
-        texts = _quoted(values, form)
-    elif pa.types.is_timestamp(kind):
-        texts = _between_quotes(iso(values) if kind.tz else values.cast(pa.string()), form)
-    elif pa.types.is_date(kind):
-        texts = _between_quotes(values.cast(pa.string()), form)
-    elif pa.types.is_decimal(kind):
-        texts = pc.utf8_rtrim(pc.utf8_rtrim(values.cast(pa.string()), "0"), ".")
-    else:
-        texts = values.cast(pa.string())
-    return pc.fill_null(texts, _nothing(form)) if texts.null_count else texts
-
-
-def _between_quotes(values: pa.Array, form: Text) -> pa.Array:
-    return values if form == "csv" else pc.binary_join_element_wise('"', values, '"', "")
-
-
-def _quoted(values: pa.Array, form: Text) -> pa.Array:
-    """Strings, escaped where they must be: the bytes are looked at once for all of them."""
-    if not _needs_escapes(values, form):
-        return _between_quotes(values, form)
-    if form == "ndjson":
-        return pa.array([None if value is None else json.dumps(value, ensure_ascii=False) for value in values.to_pylist()], pa.string())
-    special = pc.match_substring_regex(values, '[",\r\n]')
-    doubled = pc.binary_join_element_wise('"', pc.replace_substring(values, '"', '""'), '"', "")
-    return pc.if_else(special, doubled, values)
-
-
-def _needs_escapes(values: pa.Array, form: Text) -> bool:
-    offsets = np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1]
-    if len(values) == 0 or values.buffers()[2] is None:
-        return False
-    data = np.frombuffer(values.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
-    if form == "csv":
-        return bool(np.isin(data, np.frombuffer(b'",\r\n', np.uint8)).any())
-    return bool(((data < 32) | (data == 34) | (data == 92)).any())
-
-
-# files ---------------------------------------------------------------------------------------------------------------------
 def content(made: Foreign, delivery: Delivery, form: Text) -> Iterator[bytes | memoryview]:
     """The bytes of a delivery as lines of text, before compression."""
     if form == "csv":
         yield header([*made.constants, *(field.name for field in made.fields)])
     for batch in delivery.rows.to_batches():
         for text in lines(made.rows(batch), form) if len(batch) else ():
-            yield _bytes(text)
+            yield as_bytes(text)
     for flaw, rows in delivery.broken.items():
         columns = made.rows(rows)
         if flaw == "unreadable_instant":
             columns = [(name, pa.array([_NO_INSTANT] * len(rows)) if name == made.instant else values) for name, values in columns]
         for text in lines(columns, form):
-            yield _bytes(text) if flaw != "unparsable_line" else b"".join(_cut(line, form) for line in text.to_pylist())
-
-
-def _bytes(text: pa.Array) -> memoryview:
-    return memoryview(text.buffers()[2])[: pc.sum(pc.binary_length(text)).as_py()]
+            yield as_bytes(text) if flaw != "unparsable_line" else b"".join(_cut(line, form) for line in text.to_pylist())
 
 
 def _cut(line: str, form: Text) -> bytes:
@@ -276,6 +136,10 @@ def _jobs(tenant: Tenant, world: World, root: Path, days: Sequence[date], up_to:
             shared.setdefault(source.location, []).append(source)
     jobs = []
     for location, sources in shared.items():
+        if Path(location).is_absolute():
+            raise TenantError(
+                f"{location} stands outside of {root}.", next_step="Name a place below the sources' root.", tenant=tenant.slug
+            )
         if len(sources) > 1 and any(source.format != "ndjson" for source in sources):
             raise TenantError(
                 f"The sources {', '.join(s.name for s in sources)} share {location}.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
@@ -35,18 +35,25 @@ def load_warehouse(tenant: Tenant, day: date, settings: Settings, ledger: Marks)
     started = utc_now()
     prepare_tables(tenant, settings)
     loaded = _loaded(tenant, settings)
-    entries = [_load(tenant, dataset, settings, ledger, loaded.get(dataset.name, {})) for dataset in tenant.datasets]
-    entries.append(load_facts(tenant, day, settings, ledger))
-    return Receipt(tenant=tenant.slug, day=day, station="load_warehouse", started_at=started, finished_at=utc_now(), entries=tuple(entries))
+    differences = [_difference(tenant, dataset, ledger, loaded.get(dataset.name, {})) for dataset in tenant.datasets]
+    entries = {one.dataset.name: _untouched(one) for one in differences}
+    if changed := [one for one in differences if one.parts]:
+        entries |= {entry.name: entry for entry in _load(tenant, changed, settings)}
+    told = (*entries.values(), load_facts(tenant, day, settings, ledger))
+    return Receipt(tenant=tenant.slug, day=day, station="load_warehouse", started_at=started, finished_at=utc_now(), entries=told)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What of a dataset must be replaced: `marks` are the parts that silver holds now, `gone` those that it no longer holds."""
+    """What of a dataset must be replaced: `marks` are the parts that silver holds now, `gone` those that it no longer holds.
+
+    `fingerprint` is of all its parts, also of those that are loaded.
+    """
 
     dataset: Dataset
     marks: Mapping[str, Mark]
     gone: Collection[str]
+    fingerprint: str = ""
 
     @property
     def parts(self) -> list[str]:
@@ -62,41 +69,47 @@ def _loaded(tenant: Tenant, settings: Settings) -> dict[str, dict[str, str]]:
     return found
 
 
-def _load(tenant: Tenant, dataset: Dataset, settings: Settings, ledger: Marks, loaded: Mapping[str, str]) -> Entry:
+def _difference(tenant: Tenant, dataset: Dataset, ledger: Marks, loaded: Mapping[str, str]) -> Difference:
     shape = hashlib.sha256(repr(dataset.postgres_columns).encode()).hexdigest()[:8]
-    marks = {
-        part: Mark(f"{mark.fingerprint}/{shape}", mark.facts) for part, mark in ledger.marks(tenant, "silver", dataset.name).items()
-    }
+    silver = ledger.marks(tenant, "silver", dataset.name)
+    marks = {part: Mark(f"{mark.fingerprint}/{shape}", mark.facts) for part, mark in silver.items()}
     changed = {part: mark for part, mark in marks.items() if loaded.get(part) != mark.fingerprint}
-    difference = Difference(dataset, changed, loaded.keys() - marks.keys())
     fingerprint = hashlib.sha256(repr(sorted((part, mark.fingerprint) for part, mark in marks.items())).encode()).hexdigest()[:32]
-    if not difference.parts:
-        return Entry(name=dataset.name, fingerprint=fingerprint, skipped=True)
-    silver = lake.table(settings, tenant, "silver", dataset)
-    parts = list(changed) if dataset.event_date else None
-    columns = [name for name, _, _ in dataset.postgres_columns]
-    with lake.duck(settings) as connection:
-        rows = lake.reader(connection, f"SELECT * FROM {silver.scan(*columns, parts=parts)}")
-        return replace(tenant, difference, rows, settings, fingerprint)
+    return Difference(dataset, changed, loaded.keys() - marks.keys(), fingerprint)
 
 
-def replace(tenant: Tenant, difference: Difference, rows: pa.RecordBatchReader, settings: Settings, fingerprint: str = "") -> Entry:
-    """Make `rows` all that the parts of `difference` hold, in one transaction with `_loaded` and the `_touched` tables.
+def _untouched(difference: Difference) -> Entry:
+    return Entry(name=difference.dataset.name, fingerprint=difference.fingerprint, skipped=True)
+
+
+def _load(tenant: Tenant, differences: Sequence[Difference], settings: Settings) -> Iterator[Entry]:
+    """Load what differs, a transaction a dataset."""
+    with lake.duck(settings) as connection, load_arrow(settings, role=tenant.owner_role) as loader:
+        for difference in differences:
+            dataset = difference.dataset
+            columns = [name for name, _, _ in dataset.postgres_columns]
+            parts = list(difference.marks) if dataset.event_date else None
+            scan = lake.table(settings, tenant, "silver", dataset).scan(*columns, parts=parts)
+            yield replace(loader, tenant, difference, lake.reader(connection, f"SELECT * FROM {scan}"))
+            loader.commit()
+
+
+def replace(loader: Loader, tenant: Tenant, difference: Difference, rows: pa.RecordBatchReader) -> Entry:
+    """Make `rows` all that the parts of `difference` hold, in the loader's transaction, with `_loaded` and the `_touched` tables.
 
     `rows` have the dataset's columns and belong to its changed parts. Run again, it writes the same rows and touches nothing.
     """
-    with load_arrow(settings, role=tenant.owner_role) as loader:
-        loader.execute(exclusion(tenant))
-        steps = _Replacement(loader, tenant.raw_schema, difference)
-        steps.set_aside()
-        count = loader.append(tenant.raw_schema, difference.dataset.name, rows)
-        touched = steps.note_touched_dates() if difference.dataset.event_date else steps.note_touched_rows()
-        steps.note_loaded()
-        if count > len(difference.marks) * _FEW:
-            loader.execute(f"ANALYZE {steps.table}")
+    loader.execute(exclusion(tenant))
+    steps = _Replacement(loader, tenant.raw_schema, difference)
+    steps.set_aside()
+    count = loader.append(tenant.raw_schema, difference.dataset.name, rows)
+    touched = steps.note_touched_dates() if difference.dataset.event_date else steps.note_touched_rows()
+    steps.note_loaded()
+    if count > len(difference.marks) * _FEW:
+        loader.execute(f"ANALYZE {steps.table}")
     dates = tuple(sorted(one for one in touched if one is not None))
     counts = {"loaded": count, "parts": len(difference.parts), "touched": len(touched)}
-    return Entry(name=difference.dataset.name, fingerprint=fingerprint, counts=counts, event_dates=dates)
+    return Entry(name=difference.dataset.name, fingerprint=difference.fingerprint, counts=counts, event_dates=dates)
 
 
 _FEW = 200

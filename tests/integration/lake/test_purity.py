@@ -43,7 +43,16 @@ World = dict[int, list[Row]]
 
 
 def some_world(chance: random.Random) -> World:
-    return {number: [some_play(chance) for _ in range(chance.randrange(1, 9))] for number in range(DAYS) if chance.random() < 0.8}
+    """Some days with some plays; every fourth one was delivered before, as it is."""
+    world: World = {}
+    seen: list[Row] = []
+    for number in range(DAYS):
+        if chance.random() < 0.8:
+            world[number] = [
+                chance.choice(seen) if seen and chance.random() < 0.25 else some_play(chance) for _ in range(chance.randrange(1, 9))
+            ]
+            seen += world[number]
+    return world
 
 
 def deliveries_of(world: World) -> list[Delivery]:
@@ -66,9 +75,9 @@ def deliver_in_some_way(chance: random.Random, night: Night, world: World) -> No
         repeated = rows + chance.sample(rows, chance.randrange(len(rows) + 1))
         files = {f"{n}.ndjson": ndjson(part) for n, part in enumerate(split(chance, repeated, chance.randrange(1, 4)))}
         night.deliver(source, day(number), files)
-        if chance.random() < 0.25:
+        if chance.random() < 0.15:
             night.run()
-        if chance.random() < 0.1 and rows:
+        if chance.random() < 0.05 and rows:
             night.deliver(source, day(number), rows[:1])  # a wrong delivery, which is then delivered anew
             night.run()
             night.deliver(source, day(number), files)
@@ -103,5 +112,4 @@ def test_the_worlds_hold_what_they_are_to_prove() -> None:
         corrected += any(len({str(row) for _, row in rows}) > 1 for rows in by_key.values())
         tied += any(len(contents) > 1 for contents in candidates_of(deliveries).values())
         bad += any(row["ms_played"] < 0 or not row["play_id"] for _, row in deliveries)
-    assert min(moved, corrected, bad) > 40
-    assert min(repeated, tied) > 10
+    assert min(moved, repeated, corrected, tied, bad) > 40

@@ -477,6 +477,7 @@ class _Marts:
             "kind": "trial" if is_trial else "paid",
             "mrr_amount": money(0) if is_trial else None if price is None else money(price),
             "is_auto_renew_off": "auto_renew_off" in types,
+            "auto_renew_off_on": min((row["occurred_on"] for row in period["after"] if row["event_type"] == "auto_renew_off"), default=None),
             "_reason": (ended[0].get("end_reason") if ended else None, "auto_renew_off" in types, "payment_failed" in types),
         }
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from nocturne.datasets import DATASETS, Type
 from nocturne.ledger import Mark, MemoryMarks
 from nocturne.marts import build_marts, publish_marts
-from nocturne.postgres import fetch
+from nocturne.postgres import fetch, load_arrow
 from nocturne.receipts import Receipt
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
@@ -101,7 +101,8 @@ class World:
             if changed or gone:
                 marks = {part: Mark(f"{len(rows)}", {"rows": len(rows), "duplicates": 0}) for part, rows in changed.items()}
                 reader = arrow(dataset.name, [row for rows in changed.values() for row in rows])
-                replace(self.tenant, Difference(dataset, marks, gone), reader, self.settings)
+                with load_arrow(self.settings, role=self.tenant.owner_role) as loader:
+                    replace(loader, self.tenant, Difference(dataset, marks, gone), reader)
             self._loaded[dataset.name] = {part: [dict(row) for row in rows] for part, rows in now.items()}
         load_facts(self.tenant, day, self.settings, MemoryMarks())
 

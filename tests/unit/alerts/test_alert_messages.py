@@ -28,10 +28,7 @@ def test_a_failure_names_tenant_day_task_cause_and_next_step() -> None:
     error = GateFailed("plays: 3 rows of 4 have no country.", next_step="Correct the delivery.", tenant="t1", day=DAY)
     (alert,) = alerts_of("t1", DAY, {"gate_bronze": str(error)}, {})
     assert alert.severity == "stop"
-    assert (
-        alert.message
-        == "Tenant t1, 2026-03-01: gate_bronze failed. plays: 3 rows of 4 have no country. Next: Correct the delivery."
-    )
+    assert alert.message == "Tenant t1, 2026-03-01: gate_bronze failed. plays: 3 rows of 4 have no country. Next: Correct the delivery."
 
 
 def test_the_cause_of_a_bare_state_is_the_receipts() -> None:

@@ -147,6 +147,16 @@ def test_all_faults_of_a_check_are_told_at_once() -> None:
     assert len(found) == 3
 
 
+def test_every_marts_suite_asks_columns_that_dbt_describes() -> None:
+    files = (PROJECT / "dbt" / "models" / "marts").rglob("*.yml")
+    models = {model["name"]: model for path in files for model in yaml.safe_load(path.read_text())["models"]}
+    suites = load_mart_suites(OURS, models)
+    assert len(suites) > 10
+    for suite in suites:
+        described = {column["name"] for column in models[suite.mart]["columns"]}
+        assert {*suite.columns, *([suite.day] if suite.day else [])} <= described, suite.mart
+
+
 # marts ---------------------------------------------------------------------------------------------------------------------
 MART = """
 domain: engagement

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from datetime import date, timedelta
 
-from nocturne.insights.baselines import HISTORY_DAYS, compare, compare_share, lasting
+from nocturne.insights.baselines import HISTORY_DAYS, compare, compare_share, is_of_the_month, lasting
 
 DAY = date(2026, 3, 4)  # a Wednesday
 WEEK = [100, 110, 120, 130, 160, 240, 220]
@@ -106,3 +106,12 @@ def test_what_moves_with_everything_has_not_moved_alone() -> None:
     assert one is not None
     assert one.beside(0.5).delta == 0
     assert one.beside(0.5).deviation == 0
+
+
+def test_what_comes_every_month_is_of_the_month() -> None:
+    renewals = series()
+    renewals[DAY] = renewals[DAY - timedelta(days=28)] = 4_800
+    one = compare(renewals, DAY)
+    assert one is not None
+    assert is_of_the_month(renewals, DAY, one)
+    assert not is_of_the_month(series(4_800), DAY, one)

@@ -146,3 +146,15 @@ def test_a_week_is_told_with_both_its_neighbours() -> None:
         "Streams in the week to Sunday 2026-03-08 came to 80,000, 14% above the median of the four weeks before (70,000)"
         " and 11% above the week before (72,000)."
     )
+
+
+def test_money_is_told_in_the_tenants_currency() -> None:
+    revenue = next(metric for metric in METRICS if metric.kind == "amount")
+    members = {member("country", "FR"): seen(100, 1_000)}
+    (total,) = findings_of(revenue, seen(1_100, 2_000), members)
+    assert sentence(total, DAY, "EUR") == (
+        "Net revenue was EUR 1,100.00 on Wednesday 2026-03-04, 45% below what a Wednesday usually brings (EUR 2,000.00);"
+        " country FR explains 100% of the fall (EUR 100.00 instead of EUR 1,000.00)."
+    )
+    (alone,) = findings_of(revenue, seen(2_000, 2_000), {member("country", "FR"): seen(3_000, 500)})
+    assert sentence(alone, DAY, "EUR").startswith("Country FR had net revenue of EUR 3,000.00 on Wednesday 2026-03-04, 6.0 times what")

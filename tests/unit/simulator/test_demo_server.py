@@ -43,7 +43,9 @@ def app(settings: Settings, world: World) -> FastAPI:
     tenants.mkdir()
     for slug in ("shop", "stall"):
         (tenants / f"{slug}.yml").write_text(TENANT)
-    return create_app(settings.model_copy(update={"tenants": tenants}), {"shop": world.parameters, "absent": world.parameters}, page_rows=100)
+    return create_app(
+        settings.model_copy(update={"tenants": tenants}), {"shop": world.parameters, "absent": world.parameters}, page_rows=100
+    )
 
 
 def get(app: FastAPI, path: str, authorization: str = "") -> httpx.Response:

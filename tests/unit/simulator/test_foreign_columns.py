@@ -1,4 +1,4 @@
-"""A mapping backwards: what is delivered so that the mapping gives what is true. (That it does, with DuckDB: tests/integration/simulator.)"""
+"""A mapping backwards: what is delivered so that the mapping gives what is true (the integration tests show that it does)."""
 
 from __future__ import annotations
 
@@ -114,5 +114,7 @@ def test_what_cannot_be_turned_around_is_refused_by_name(mapping: dict[str, str]
 def test_a_value_that_no_delivered_word_stands_for_is_refused() -> None:
     with pytest.raises(TenantError, match="no delivered word stands for track_done"):
         delivered({"reason_end": "CASE why WHEN 'fwd' THEN 'forward' END"})
+    with pytest.raises(TenantError, match="there is also FR"):
+        delivered({"country": "'DE'"})
     with pytest.raises(TenantError, match="not every value begins with 'x'"):
         delivered({"listener_id": "concat('x', member)"})

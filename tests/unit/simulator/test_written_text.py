@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from nocturne.simulator import small_world
 from nocturne.simulator.foreign import foreign
-from nocturne.simulator.writing import content, header, lines, page, records, typed
+from nocturne.simulator.text import header, lines
+from nocturne.simulator.writing import content, page, records, typed
 from nocturne.tenants import Source, Tenant
 
 COLUMNS = {
-    "text": pa.array(['a "quoted" name', None, "line\nbreak, comma", "日本 é \\"]),
-    "count": pa.array([1, None, -3, 0]),
+    "t": pa.array(['a "quoted" name', None, "line\nbreak, comma", "日本 é \\"]),
+    "n": pa.array([1, None, -3, 0]),
     "ratio": pa.array([0.1, 1e-7, None, 2.0]),
     "amount": pa.array([Decimal("9.990000"), Decimal("0.000000"), None, Decimal("120.000000")], pa.decimal128(18, 6)),
     "flag": pa.array([True, False, None, True]),
@@ -28,10 +29,10 @@ COLUMNS = {
     "on": pa.array([date(2026, 3, 1), None, date(1970, 1, 1), None]),
 }
 ROWS = [
-    {"text": 'a "quoted" name', "count": 1, "ratio": 0.1, "amount": 9.99, "flag": True, "at": "2026-03-01T12:00:00.005Z", "on": "2026-03-01"},
-    {"text": None, "count": None, "ratio": 1e-7, "amount": 0, "flag": False, "at": None, "on": None},
-    {"text": "line\nbreak, comma", "count": -3, "ratio": None, "amount": None, "flag": None, "at": "1999-01-01T00:00:00.000Z", "on": "1970-01-01"},
-    {"text": "日本 é \\", "count": 0, "ratio": 2.0, "amount": 120, "flag": True, "at": None, "on": None},
+    {"t": 'a "quoted" name', "n": 1, "ratio": 0.1, "amount": 9.99, "flag": True, "at": "2026-03-01T12:00:00.005Z", "on": "2026-03-01"},
+    {"t": None, "n": None, "ratio": 1e-7, "amount": 0, "flag": False, "at": None, "on": None},
+    {"t": "line\nbreak, comma", "n": -3, "ratio": None, "amount": None, "flag": None, "at": "1999-01-01T00:00:00.000Z", "on": "1970-01-01"},
+    {"t": "日本 é \\", "n": 0, "ratio": 2.0, "amount": 120, "flag": True, "at": None, "on": None},
 ]  # fmt: skip
 
 
@@ -46,8 +47,8 @@ def test_every_type_reads_back_from_json() -> None:
 def test_every_type_reads_back_from_csv() -> None:
     text = header(list(COLUMNS)).decode() + written(COLUMNS, "csv")
     told = list(csv.DictReader(io.StringIO(text, newline="")))
-    assert [row["text"] for row in told] == [row["text"] or "" for row in ROWS]
-    assert [row["count"] for row in told] == ["1", "", "-3", "0"]
+    assert [row["t"] for row in told] == [row["t"] or "" for row in ROWS]
+    assert [row["n"] for row in told] == ["1", "", "-3", "0"]
     assert [row["flag"] for row in told] == ["true", "false", "", "true"]
     assert [row["amount"] for row in told] == ["9.99", "0", "", "120"]
     assert [row["on"] for row in told] == ["2026-03-01", "", "1970-01-01", ""]

@@ -1,4 +1,4 @@
-{{ config(unlogged=true, indexes=[{'columns': ['listener_key', 'event_on']}]) }}
+{{ config(unlogged=true, post_hook='analyze {{ this }}') }}
 {#- Everything that was heard or done on the affected days, in its session. It holds what this build computes and no history. -#}
 {%- set affected = ref('int_affected') %}
 {%- set whole = builds_all() %}

@@ -72,6 +72,7 @@ endings as (
         subscription_id,
         period_number,
         bool_or(event_type = 'auto_renew_off') as is_auto_renew_off,
+        min(occurred_on) filter (where event_type = 'auto_renew_off') as auto_renew_off_on,
         bool_or(event_type = 'payment_failed') as has_payment_failed,
         -- on the day of its end the subscription still stood
         min(occurred_on) filter (where event_type = 'ended') + 1 as ended_before_on,
@@ -115,6 +116,7 @@ bounded as (
     select
         priced.*,
         endings.is_auto_renew_off,
+        endings.auto_renew_off_on,
         endings.has_payment_failed,
         endings.ended_reason,
         case when priced.term_type = 'trial_started' then 'trial' else 'paid' end as kind,
@@ -207,6 +209,7 @@ select
     end::numeric(18, 6) as mrr_amount,
     tenant.currency,
     decided.is_auto_renew_off,
+    decided.auto_renew_off_on,
     case when decided.is_churn then decided.to_on end as churned_on,
     case
         when not decided.is_churn then null

@@ -1,0 +1,146 @@
+"""What the gates cost: `gate_bronze` on a first night with many batches, and both gates on a small tenant's usual night.
+
+seconds, rows_per_second     the gate of all batches of plays at once, Great Expectations already imported (`import_cpu_seconds`)
+vs_one_query                 its seconds / those of one DuckDB query that asks the same of the same rows, and must find the same
+small_night_cpu_seconds      gate_bronze and gate_marts of one day of all datasets after a published history; this process alone
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import time
+from datetime import date
+
+from benchmarks import publish, throwaway_installation
+from benchmarks.warehouse import tenant_of, world_of
+from nocturne import lake
+from nocturne.bronze import load_bronze
+from nocturne.gates import gate_bronze, gate_marts
+from nocturne.gates.checks import Check
+from nocturne.gates.evaluation import library
+from nocturne.gates.suites import AGE, PROBLEMS, load_suite
+from nocturne.installation.database import EmbeddedDatabase
+from nocturne.landing import land
+from nocturne.ledger import MemoryMarks, migrate
+from nocturne.marts import build_marts, publish_marts
+from nocturne.postgres import provision
+from nocturne.settings import Settings
+from nocturne.silver import refine_silver
+from nocturne.simulator import World, write_sources
+from nocturne.tenants import Tenant
+from nocturne.warehouse import load_warehouse
+
+
+def failing(check: Check) -> str:
+    """SQL: how many rows of a group fail a check. Rows of a key that stands several times all fail, as they do at the gate."""
+    first, *rest = check.columns
+    given = check.kwargs
+    if check.type == "expect_compound_columns_to_be_unique":
+        return f"count(*) - count(DISTINCT ({', '.join(check.columns)}))"
+    conditions = {
+        "expect_column_values_to_not_be_null": f"{first} IS NULL",
+        "expect_column_values_to_be_between": " OR ".join(
+            f"{first} {sign} {given[bound]}" for bound, sign in (("min_value", "<"), ("max_value", ">")) if bound in given
+        ),
+        "expect_column_values_to_be_in_set": f"{first} NOT IN ({', '.join(map(lake.text, map(str, given.get('value_set', ['']))))})",
+        "expect_column_values_to_match_regex": f"NOT regexp_matches({first}, {lake.text(str(given.get('regex')))})",
+        "expect_column_pair_values_a_to_be_greater_than_b": f"{first} {'<' if given.get('or_equal') else '<='} {''.join(rest)}",
+    }
+    return f"count(*) FILTER ({conditions[check.type]})"
+
+
+def one_query(settings: Settings, tenant: Tenant) -> tuple[float, int, str]:
+    """(seconds, checks of batches that fail, digest of the counts) of one query that asks every batch of plays all checks of rows."""
+    suite = load_suite(settings.expectations, "plays")
+    with lake.duck(settings) as connection:
+        started = time.perf_counter()
+        rows = lake.table(settings, tenant, "bronze", "plays").scan()
+        measured = f"coalesce(len(_problems), 0) AS {PROBLEMS}, date_diff('day', _event_on, _received_on) AS {AGE}"
+        counts = ", ".join(failing(check) for check in suite.rows)
+        found = connection.execute(
+            f"SELECT _batch, count(*), {counts} FROM (SELECT *, {measured} FROM {rows}) GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+        seconds = time.perf_counter() - started
+    failed = sum(count > (1 - check.mostly) * total for _, total, *each in found for check, count in zip(suite.rows, each, strict=True))
+    return seconds, failed, hashlib.sha256(repr(found).encode()).hexdigest()[:16]
+
+
+def first_night(plays: int, days: int) -> dict[str, float | int | str]:
+    """The gate of many batches at once, and the query."""
+    world = world_of(plays, days)
+    whole = tenant_of(world)
+    tenant = whole.model_copy(update={"sources": whole.sources_of("plays")})
+    with throwaway_installation() as settings:
+        marks = MemoryMarks()
+        write_sources(tenant, world, settings.sources_root)
+        for station in (land, load_bronze):
+            station(tenant, world.days[-1], settings, marks)
+        started, cpu = time.perf_counter(), time.process_time()
+        receipt = gate_bronze(tenant, world.days[-1], settings, marks)
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+        warned = receipt.count("warnings")
+        baseline, failed, digest = min(one_query(settings, tenant) for _ in range(3))
+    return {
+        "checks": receipt.count("checks"),
+        "batches": receipt.count("batches"),
+        "rows": receipt.count("rows"),
+        "seconds": round(seconds, 3),
+        "cpu_seconds": round(cpu, 3),
+        "rows_per_second": round(receipt.count("rows") / seconds),
+        "warnings": warned,
+        "one_query_seconds": round(baseline, 3),
+        "one_query_failed_checks": failed,
+        "one_query_digest": digest,
+    }
+
+
+def usual_night(world: World) -> dict[str, float]:
+    """CPU seconds of both gates for one day of all datasets, after the days before it were published."""
+    tenant = tenant_of(world)
+    before, last = world.days[-2], world.days[-1]
+    with throwaway_installation() as settings:
+        EmbeddedDatabase(settings).start()
+        migrate(settings)
+        provision(tenant, settings)
+        marks = MemoryMarks()
+        write_sources(tenant, world, settings.sources_root, days=world.days[:-1])
+        _night(tenant, before, settings, marks)
+        write_sources(tenant, world, settings.sources_root)
+        spent = _night(tenant, last, settings, marks)
+        again = _night(tenant, last, settings, marks)
+    return {"small_night_cpu_seconds": round(spent, 3), "second_run_cpu_seconds": round(again, 3)}
+
+
+def _night(tenant: Tenant, day: date, settings: Settings, marks: MemoryMarks) -> float:
+    spent = 0.0
+    for station in (land, load_bronze, gate_bronze, refine_silver, load_warehouse, build_marts, gate_marts, publish_marts):
+        cpu = time.process_time()
+        station(tenant, day, settings, marks)  # type: ignore[operator]
+        spent += time.process_time() - cpu if station in (gate_bronze, gate_marts) else 0.0
+    return spent
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plays", type=int, default=1_000_000)
+    parser.add_argument("--days", type=int, default=120)
+    parser.add_argument("--night-plays", type=int, default=150_000, help="plays of the small tenant in 30 days")
+    arguments = parser.parse_args()
+    cpu = time.process_time()
+    library()
+    imported = time.process_time() - cpu
+    first = first_night(arguments.plays, arguments.days)
+    baselines = {key: first.pop(key) for key in ("one_query_seconds", "one_query_failed_checks", "one_query_digest")}
+    publish(
+        "gates",
+        params={"plays": arguments.plays, "days": arguments.days, "night_plays": arguments.night_plays},
+        results={**first, **usual_night(world_of(arguments.night_plays, 30)), "import_cpu_seconds": round(imported, 3)},
+        baselines=baselines,
+        ratios={"vs_one_query": round(float(first["seconds"]) / float(baselines["one_query_seconds"]), 2)},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""The gate before publishing, on a whole night's work: a sound build passes, and one lost row anywhere on the way stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import date
+from typing import Any
+
+import pytest
+
+from nocturne.bronze import load_bronze
+from nocturne.errors import GateFailed
+from nocturne.gates import gate_bronze, gate_marts
+from nocturne.landing import land
+from nocturne.ledger import Mark, MemoryMarks
+from nocturne.marts import build_marts
+from nocturne.postgres import connect, provision, statement
+from nocturne.receipts import Receipt
+from nocturne.settings import Settings
+from nocturne.silver import refine_silver
+from nocturne.simulator import small_world, write_sources
+from nocturne.tenants import Tenant
+from nocturne.warehouse import load_warehouse
+
+DATASETS = {"plays": "ndjson", "tracks": "csv", "artists": "csv", "subscription_events": "csv", "payments": "csv", "listeners": "csv"}
+WORLD = small_world(seed=5, days=10, listeners=120, countries=[{"code": "FR", "share": 1.0, "currency": "EUR"}])
+NIGHT = WORLD.days[-1]
+TENANT = Tenant.model_validate(
+    {
+        "slug": "gated_marts",
+        "name": "Gated",
+        "time_zone": WORLD.parameters.time_zone,
+        "currency": WORLD.parameters.currency,
+        "begins_on": WORLD.days[0].isoformat(),
+        "sources": [
+            {"name": name, "dataset": name, "kind": "files", "format": form, "location": f"gated_marts/{name}/{{day}}.{form}"}
+            for name, form in DATASETS.items()
+        ]
+        + [{"name": "plans", "dataset": "plans", "kind": "files", "format": "csv", "location": "gated_marts/plans.csv"}],
+    }
+)
+MARKS = MemoryMarks()
+Damage = Callable[[str], AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="module")
+def built(database: Settings) -> Settings:
+    """An installation whose tenant has been built up to the gate."""
+    provision(TENANT, database)
+    write_sources(TENANT, WORLD, database.sources_root)
+    for station in (land, load_bronze, gate_bronze, refine_silver, load_warehouse, build_marts):
+        station(TENANT, NIGHT, database, MARKS)  # type: ignore[operator]
+    return database
+
+
+def gate(settings: Settings, marks: MemoryMarks = MARKS) -> Receipt:
+    return gate_marts(TENANT, NIGHT, settings, marks)
+
+
+def run(settings: Settings, query: str, *parameters: Any) -> list[Any]:
+    with connect(settings, role=TENANT.owner_role) as connection:
+        cursor = connection.execute(statement(query.format(raw=TENANT.raw_schema, build=TENANT.build_schema)), parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+def test_a_sound_build_passes_and_every_sum_is_told(built: Settings) -> None:
+    receipt = gate(built)
+    assert receipt.warnings == ()
+    plays = receipt.entry("reconciliation plays")
+    assert plays is not None
+    assert plays.counts["delivered"] > 1_000
+    assert plays.counts["valid"] == plays.counts["silver"] + plays.counts["duplicates"]
+    assert plays.counts["silver"] == plays.counts["warehouse"]
+    asked = {entry.name: entry.counts.get("rows", 0) for entry in receipt.entries}
+    assert all(asked[mart] for mart in ("activity_days", "track_days", "artist_days", "mrr_days", "revenue_days", "reconciliation_days"))
+    assert "holder_days" not in asked  # the tenant has no rights
+
+
+DAMAGES = {
+    # what is damaged, how it is mended again, what the gate says
+    "a play that the mart lost": (
+        "UPDATE {build}.plays SET played_on = played_on - 400 WHERE play_id = (SELECT min(play_id) FROM {build}.plays)",
+        "UPDATE {build}.plays SET played_on = played_on + 400 WHERE played_on < '2026-01-01'",
+        r"plays, 2026-\d\d-\d\d: silver holds .*: 1 missing",
+    ),
+    "a row that the warehouse lost": (
+        "UPDATE {raw}.payments SET paid_on = paid_on - 400 WHERE payment_id = (SELECT min(payment_id) FROM {raw}.payments)",
+        "UPDATE {raw}.payments SET paid_on = paid_on + 400 WHERE paid_on < '2026-01-01'",
+        r"payments, 2026-\d\d-\d\d: silver holds .*: 1 missing",
+    ),
+    "an MRR bridge that does not close": (
+        "UPDATE {build}.mrr_days SET new_amount = new_amount + 0.000001 WHERE day_on = (SELECT max(day_on) FROM {build}.mrr_days)",
+        "UPDATE {build}.mrr_days SET new_amount = new_amount - 0.000001 WHERE day_on = (SELECT max(day_on) FROM {build}.mrr_days)",
+        r"mrr_days, expect_column_values_to_be_between\(bridge_difference; .*\) \[expectations/marts/subscriptions.yml:\d+\]: 1 of",
+    ),
+    "more listeners in a day than in its month": (
+        "UPDATE {build}.activity_days SET listeners_28d = listeners_28d - 1000",
+        "UPDATE {build}.activity_days SET listeners_28d = listeners_28d + 1000",
+        r"activity_days, .*listeners_28d, listeners_7d.*the first on 2026-",
+    ),
+    "a mart that was not built": (
+        "ALTER TABLE {build}.track_facts RENAME TO track_fact",
+        "ALTER TABLE {build}.track_fact RENAME TO track_facts",
+        "track_facts: the build does not hold it, though the tenant has plays",
+    ),
+    "a column that was renamed": (
+        "ALTER TABLE {build}.genre_days RENAME stream_count TO streams",
+        "ALTER TABLE {build}.genre_days RENAME streams TO stream_count",
+        "genre_days: it has no columns stream_count, which expectations/marts/content.yml names",
+    ),
+    "a build that did not finish": (
+        "UPDATE {build}._builds SET finished_at = NULL",
+        "UPDATE {build}._builds SET finished_at = now()",
+        "the last build has not finished",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_build_is_not_published(built: Settings, damage: str) -> None:
+    damaging, mending, says = DAMAGES[damage]
+    run(built, damaging)
+    try:
+        with pytest.raises(GateFailed, match=says) as failure:
+            gate(built)
+    finally:
+        run(built, mending)
+    assert str(failure.value).startswith(f"[tenant gated_marts, day {NIGHT}] The marts are not published, because ")
+
+
+def test_a_batch_that_lost_a_row_on_the_way_is_stopped(built: Settings) -> None:
+    marks = MemoryMarks()
+    for station in ("bronze", "gate_bronze", "silver", "quarantine"):
+        for dataset in TENANT.datasets:
+            marks.mark(TENANT, station, dataset.name, MARKS.marks(TENANT, station, dataset.name))
+    batch, mark = next(iter(marks.marks(TENANT, "quarantine", "plays").items()))
+    marks.mark(TENANT, "quarantine", "plays", {batch: Mark(mark.fingerprint, {**mark.facts, "valid": mark.facts["valid"] - 1})})
+    with pytest.raises(GateFailed) as failure:
+        gate(built, marks)
+    assert f"- plays, batch {batch}: " in str(failure.value)
+    assert "1 missing" in str(failure.value)
+
+
+def test_nothing_new_is_asked_nothing(built: Settings) -> None:
+    run(built, "UPDATE {build}._builds SET published_at = now()")
+    try:
+        assert [(entry.name, entry.skipped) for entry in gate(built).entries] == [("marts", True)]
+    finally:
+        run(built, "UPDATE {build}._builds SET published_at = NULL")
+
+
+def test_a_tenant_that_was_never_built_is_asked_nothing(database: Settings, provisioned: Callable[[Tenant], Tenant]) -> None:
+    fresh = provisioned(TENANT.model_copy(update={"slug": "gated_never"}))
+    assert gate_marts(fresh, date(2026, 3, 1), database, MemoryMarks()).entries[0].skipped
