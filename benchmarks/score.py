@@ -1,7 +1,7 @@
 """How fast champions answer: rows a second and one row alone, as the night answers them, beside the library that grew the trees.
 
-`predict_*` is the whole task in a fresh process, imports included. The baseline is the library's own model on the same rows; its answers must
-be the same, and a digest of ours is printed.
+`predict_*` is the whole task in a fresh process, imports included. The baseline is the library's own model on the same rows; its answers
+must be the same, and a digest of ours is printed.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def main() -> None:
         champion = read_champion(tenant, "churn", settings)
         if champion is None:
             raise SystemExit("no churn champion was promoted in this world: take more plays")
-        with open_marts(tenant, settings) as marts:
-            x = problem("churn").today(marts, day).select(champion.features)
+        with open_marts(tenant, settings) as there:
+            x = problem("churn").today(there, day).select(champion.features)
         many = np.tile(x, (arguments.rows // len(x) + 1, 1))[: arguments.rows]
         trees = champion.trees
         answers = trees.predict(many)

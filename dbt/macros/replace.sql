@@ -73,3 +73,41 @@
     analyze {{ this }}
     {%- endif -%}
 {%- endmacro %}
+
+{#- The rows of a relation on some days; in a build that makes everything anew, all rows.
+
+    Each day is looked up in the index on the day's column. `offset 0` keeps the planner from joining the days to a scan of all history, which it
+    takes for cheaper as long as history is short and its guess of how many days there are is high. -#}
+{% macro of_days(relation, day, days, days_column=none) -%}
+    {%- if builds_all() -%}
+    {{ relation }}
+    {%- else -%}
+    (
+        select of_day.*
+        from (select distinct {{ days_column or day }} as asked_on from {{ days }}) as days_asked
+        cross join lateral (
+            select * from {{ relation }} as any_day
+            where any_day.{{ day }} = days_asked.asked_on
+            offset 0
+        ) as of_day
+    )
+    {%- endif -%}
+{%- endmacro %}
+
+{#- The same for listeners' days, each of which stands once in `int_affected`. -#}
+{% macro of_affected(relation, day) -%}
+    {%- set affected = ref('int_affected') -%}
+    {%- if builds_all() -%}
+    {{ relation }}
+    {%- else -%}
+    (
+        select of_pair.*
+        from {{ affected }} as pairs
+        cross join lateral (
+            select * from {{ relation }} as any_day
+            where any_day.{{ day }} = pairs.event_on and any_day.listener_key = pairs.listener_key
+            offset 0
+        ) as of_pair
+    )
+    {%- endif -%}
+{%- endmacro %}

@@ -12,7 +12,8 @@ Ask
         connection.execute(f"SELECT count(*) FROM {silver.scan('play_id', parts=['2026-03-01'])}").fetchall()
 
 `duck(settings, only=[folders])` reads and writes below these folders alone and its configuration is locked: for what is not trusted.
-`limited(connection, seconds, doing="...")` interrupts what takes longer. Large results leave through `reader(connection, query)` (Arrow).
+`limited(connection, seconds, doing="...")` interrupts what takes longer. Small results are taken with `fetchall()` (after a `fetchone()`
+DuckDB refuses the connection's next statement), large ones leave through `reader(connection, query)` (Arrow).
 
 Table
     exists() version() history() partitions() files()      what stands, from the Delta log alone
@@ -426,12 +427,12 @@ def _one_thread(connection: Connection, *, only_if: bool) -> Iterator[None]:
     if not only_if:
         yield
         return
-    row = connection.execute("SELECT current_setting('threads')").fetchone()
+    ((before,),) = connection.execute("SELECT current_setting('threads')").fetchall()
     connection.execute("SET threads = 1")
     try:
         yield
     finally:
-        connection.execute(f"SET threads = {row[0] if row else 1}")
+        connection.execute(f"SET threads = {before}")
 
 
 @contextmanager

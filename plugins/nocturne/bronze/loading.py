@@ -266,9 +266,9 @@ class _Load:
             f" {self.bronze.rows_of(ours)} HAVING bool_and(list_contains(_problems, 'row: is no JSON object') OR"
             " list_contains(_problems, 'row: is no UTF-8')) AND bool_or(list_contains(_problems, 'row: is no UTF-8') OR"
             " contains(_delivered, chr(0)))"
-        ).fetchone()
-        if found:
-            raise batch.refuse(found[0], f"holds nothing that can be read as {batch.source.format} (from line {found[1]} on)", SEND_AGAIN)
+        ).fetchall()
+        for file, line in found:
+            raise batch.refuse(file, f"holds nothing that can be read as {batch.source.format} (from line {line} on)", SEND_AGAIN)
 
     def _mark(self, connection: Connection, changed: dict[str, Mark]) -> None:
         found: list[links.Link] = []

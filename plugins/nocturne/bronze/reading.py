@@ -326,6 +326,7 @@ class _Stream(io.RawIOBase):
         self._parts = parts
         self._rest = b""
         self._incomplete = b""  # the first bytes of a letter, whose other bytes come with the next chunk
+        self._last = b""
         self.quotes = 0
         self.is_damaged = False
         self.failure: NocturneError | None = None
@@ -343,9 +344,12 @@ class _Stream(io.RawIOBase):
                 self.failure = error
                 raise OSError(str(error)) from error
             self._rest = self._as_utf8(chunk or b"", is_last=chunk is None)
-            self.quotes += self._rest.count(b'"')
+            if chunk is None and self._last != b"\n":
+                self._rest += b"\n"  # pyarrow reads no header that does not end
             if chunk is None and not self._rest:
                 return 0
+            self._last = self._rest[-1:] or self._last
+            self.quotes += self._rest.count(b'"')
         count = min(len(buffer), len(self._rest))
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
@@ -372,7 +376,8 @@ def _csv_records(batch: Batch, file: Delivered, block: int) -> Iterator[Records]
     dialect = csv_dialect(batch, file)
     stream = _Stream(chunks(batch, file, block))
     refused: list[InvalidRow] = []
-    count, last = 0, None
+    count = 0
+    last: tuple[int, dict[str, pa.Array]] | None = None
     try:
         for rows in _open_csv(stream, dialect, refused):
             numbers = _record_numbers(count, rows.num_rows, refused)
@@ -384,8 +389,8 @@ def _csv_records(batch: Batch, file: Delivered, block: int) -> Iterator[Records]
         if stream.failure:
             raise stream.failure from error
         raise batch.refuse(file.name, f"is damaged CSV: {str(error).splitlines()[0]}", SEND_AGAIN) from error
-    if stream.quotes % 2 and last and _holds_line_end(last[1]):
-        raise batch.refuse(file.name, f"opens a quote that is never closed (record {last[0]})", SEND_AGAIN)
+    if stream.quotes % 2 and (record := _holding_line_ends(last, refused)):
+        raise batch.refuse(file.name, f"opens a quote that is never closed (record {record})", SEND_AGAIN)
     if refused:
         yield _refused_rows(refused, dialect)
 
@@ -429,8 +434,13 @@ def _values(rows: pa.RecordBatch, stream: _Stream) -> tuple[dict[str, pa.Array],
     return values, unreadable
 
 
-def _holds_line_end(values: dict[str, pa.Array]) -> bool:
-    return any("\n" in (value[-1].as_py() or "") for value in values.values())
+def _holding_line_ends(last: tuple[int, dict[str, pa.Array]] | None, refused: Sequence[InvalidRow]) -> int | None:
+    """The number of the last record, good or refused, if its text goes over several lines."""
+    ends = [(row.number, row.text) for row in refused[-1:]]
+    if last:
+        ends.append((last[0], "".join(value[-1].as_py() or "" for value in last[1].values())))
+    number, text = max(ends, default=(0, ""))
+    return number if "\n" in text else None
 
 
 def _refused_rows(refused: Sequence[InvalidRow], dialect: Dialect) -> Records:

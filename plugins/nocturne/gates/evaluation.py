@@ -95,8 +95,9 @@ def _verdict(frame: pd.DataFrame, check: Check, result: Any) -> Verdict:
     if result.expectation_config.type != check.type:
         raise NotEvaluated(f"{check.place}: {check.type} was declared and {result.expectation_config.type} evaluated")
     errors = [info["exception_message"] for info in _exceptions(result.exception_info) if info.get("raised_exception")]
-    if errors or result.result.get("element_count") != len(frame):
-        raise NotEvaluated(f"{check.place}: {check} could not be evaluated on {len(frame)} rows: {'; '.join(errors) or result.result}")
+    seen = result.result.get("element_count")
+    if errors or seen != len(frame):
+        raise NotEvaluated(f"{check.place}: {check} could not be evaluated on {len(frame)} rows: {'; '.join(errors) or f'it saw {seen}'}")
     failing = np.asarray(result.result["unexpected_index_list"], dtype=np.intp)
     if check.asks_missing:
         asked = np.ones(len(frame), dtype=np.bool_)

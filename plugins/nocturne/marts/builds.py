@@ -86,6 +86,8 @@ def published_fingerprint(connection: Connection, tenant: Tenant) -> str | None:
 def begin(connection: Connection, tenant: Tenant, day: date, fingerprint: str, *, is_full: bool) -> int:
     """Note that a build begins; its number. Loads that are under way are waited for, later ones are left to the next build."""
     connection.execute(statement(exclusion(tenant)))
+    for table in TOUCHED:  # what one night fills and the next empties: the planner would go by what stood there before
+        connection.execute(statement(f"ANALYZE {tenant.raw_schema}.{table}"))
     row = connection.execute(
         statement(
             f"INSERT INTO {tenant.build_schema}._builds (day, fingerprint, is_full, started_at) VALUES (%s, %s, %s, clock_timestamp())"

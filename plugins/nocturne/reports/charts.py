@@ -64,7 +64,9 @@ def course(
 ) -> Chart:
     """Bars of each day (hatched while provisional), their mean of 7 days, and what is forecast with its band."""
     traces = [_daily(days, values, provisional, wanted, label) for wanted in (False, True) if wanted in provisional]
-    traces.append(_line(days, _means(values), "mean of 7 days", palette.INDIGO, "solid", width=2.2))
+    means = _means(values)
+    if any(mean is not None for mean in means):
+        traces.append(_line(days, means, "mean of 7 days", palette.INDIGO, "solid", width=2.2))
     traces += _forecast(forecasts)
     every = [*days, *(forecast.day for forecast in forecasts)]
     peak = max([value for value in values if value is not None] + [forecast.high for forecast in forecasts], default=0)
@@ -89,7 +91,7 @@ def lines(
     low, high = (0 if from_zero else min(shown, default=0)), max(shown, default=0)
     traces = [_line(days, line.values, line.name, palette.SERIES[place], palette.DASHES[place]) for place, line in enumerate(series)]
     has_legend = len(series) > 1
-    ends = _ends(days, series, nice_ticks(low, high), height - (86 if has_legend else 66), unit)
+    ends = _ends(days, series, nice_ticks(low, high, least=unit.least), height - (86 if has_legend else 66), unit)
     axes = {"xaxis": _dates(days, width), "yaxis": _numbers(low, high, unit), "annotations": ends}
     return _chart(name, title, description, traces, axes, width, height, right=54, legend=has_legend)
 
@@ -97,7 +99,7 @@ def lines(
 def ranking(name: str, title: str, description: str, bars: Sequence[Bar], *, is_half: bool = False, color: str = palette.INDIGO) -> Chart:
     """Horizontal bars, the longest on top, each with its text at its end."""
     width, height = HALF if is_half else FULL, 50 + 21 * len(bars)
-    names = [shortened(bar.label, 20 if is_half else 40) for bar in bars]
+    names = [formats.shortened(bar.label, 20 if is_half else 40) for bar in bars]
     room = 16 + round(_LETTER * max(map(len, names), default=0))
     texts = 12 + round(_LETTER * max((len(bar.text) for bar in bars), default=0))
     longest = max((bar.value for bar in bars), default=0) or 1
@@ -136,7 +138,7 @@ def heatmap(
     text: Callable[[float], str] | None = None,
 ) -> Chart:
     """Cells whose darkness is their value; what is not known stays blank. With `text` each cell says its value, else a key is drawn."""
-    top = nice_ticks(0, max((value for row in cells for value in row if value is not None), default=1))[-1]
+    top = nice_ticks(0, max((value for row in cells for value in row if value is not None), default=1), least=0 if text else 1)[-1]
     trace = {
         "type": "heatmap",
         "z": [list(row) for row in cells],
@@ -236,18 +238,16 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def shortened(text: str, length: int) -> str:
-    """At most `length` characters, with an ellipsis where some are left out."""
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
-
-
-def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round values (1, 2, 2.5 or 5 times a power of ten) from at most `low` to at least `high`, about `count` of them."""
-    if high - low <= max(abs(low), abs(high)) * 1e-6:  # a level line
-        high = low + (abs(low) or 1)
-    raw = (high - low) / count
+def nice_ticks(low: float, high: float, *, least: float = 0.0, count: int = 5) -> list[float]:
+    """Round values from at most `low` to at least `high`, about `count` of them: their step is 1, 2, 2.5 or 5 times a power of ten, and a
+    whole multiple of `least` where that is given.
+    """
+    if high - low <= max(abs(low), abs(high)) * 1e-6 + 1e-15:  # a level line
+        low, high = low - abs(low) * 0.1, high + max(abs(high) * 0.1, 1e-9 if high else 1)
+    raw = max((high - low) / count, least)
     size = 10.0 ** math.floor(math.log10(raw))
-    step = next(size * part for part in (1, 2, 2.5, 5, 10) if size * part >= raw * 0.999)
+    steps = (size * part for part in (1, 2, 2.5, 5, 10) if size * part >= raw * 0.999)
+    step = next(step for step in steps if not least or abs(step / least - round(step / least)) < 1e-6)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     digits = 6 - math.floor(math.log10(step))
     return [round(place * step, digits) for place in range(first, last + 1)]
@@ -309,6 +309,7 @@ def _daily(days: Sequence[date], values: Sequence[float | None], provisional: Se
         "name": f"{label}, provisional" if wanted else label,
         "x": [day.isoformat() for day, _ in shown],
         "y": [value for _, value in shown],
+        "width": 0.85 * 86_400_000,  # of a day: a single bar would have no width of its own
         "marker": {"color": palette.SKY} | (hatched if wanted else {}),
     }
 
@@ -330,7 +331,7 @@ def _forecast(forecasts: Sequence[Forecast]) -> list[Figure]:
 def _line(days: Sequence[date], values: Sequence[float | None], name: str, color: str, dash: str, *, width: float = 2) -> Figure:
     return {
         "type": "scatter",
-        "mode": "lines",
+        "mode": "lines" if sum(value is not None for value in values) > 1 else "markers",  # one point makes no line
         "name": escape(name),
         "x": [day.isoformat() for day in days],
         "y": list(values),
@@ -398,7 +399,8 @@ def _key(top: float) -> Figure:
 
 def _dates(days: Sequence[date], width: int) -> Figure:
     """An axis over days whose ticks are whole weeks before the last day."""
-    first, last = min(days), max(days)
+    last = max(days)
+    first = min(*days, last - timedelta(days=13))  # a few days alone would be as wide as houses
     weeks = max(1, math.ceil((last - first).days / 7 / (width / 80)))
     ticks = [last - timedelta(days=back) for back in range(0, (last - first).days + 1, 7 * weeks)][::-1]
     return _labels([day.isoformat() for day in ticks], [formats.day_and_month(day) for day in ticks]) | {
@@ -410,7 +412,7 @@ def _dates(days: Sequence[date], width: int) -> Figure:
 
 
 def _numbers(low: float, high: float, unit: Unit) -> Figure:
-    ticks = nice_ticks(low, high)
+    ticks = nice_ticks(low, high, least=unit.least)
     return _labels(ticks, unit.ticks(ticks)) | {"range": [ticks[0], ticks[-1]], "showgrid": True, "gridcolor": palette.LINE}
 
 

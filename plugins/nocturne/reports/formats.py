@@ -94,12 +94,15 @@ def hours(milliseconds: Number | None) -> str:
 
 @dataclass(frozen=True)
 class Unit:
-    """How the values of a chart are written: the sign before them, the sign behind them, and what they are multiplied by."""
+    """How the values of a chart are written: the sign before them, the sign behind them, what they are multiplied by, how many
+    decimals single ones have, and the least step of an axis (0: any).
+    """
 
     before: str = ""
     behind: str = ""
     factor: int = 1
     places: int = 0
+    least: float = 0.0
 
     def text(self, value: Number) -> str:
         """One value, short."""
@@ -110,7 +113,8 @@ class Unit:
     def ticks(self, values: Sequence[Number]) -> list[str]:
         """The values of an axis: all in one scale, with as few decimals as tell them apart."""
         exact = [Decimal(str(value)) * self.factor for value in values]
-        size, name = next(((size, name) for size, name in _SCALES if max(map(abs, exact), default=0) >= size * 10), (Decimal(1), ""))
+        top = max(map(abs, exact), default=Decimal(0))
+        size, name = next(((size, name) for size, name in _SCALES if top >= max(size, Decimal(10_000))), (Decimal(1), ""))
         parts = [value / size for value in exact]
         places = next((places for places in range(4) if all(part == _rounded(part, places) for part in parts)), 4)
         scale = f"{THIN}{name}" if name else ""
@@ -125,13 +129,18 @@ class Unit:
         return self.places if abs(exact) < 1_000 else 0
 
 
-COUNT: Final = Unit()
+COUNT: Final = Unit(least=1)
 PERCENT: Final = Unit(behind=f"{THIN}%", factor=100)
 
 
 def currency_unit(currency: str) -> Unit:
     """Amounts of a currency."""
-    return Unit(before=f"{symbol(currency)}\u00a0", places=decimals(currency))
+    return Unit(before=f"{symbol(currency)}\u00a0", places=decimals(currency), least=10.0 ** -decimals(currency))
+
+
+def shortened(text: str, length: int) -> str:
+    """At most `length` characters, with an ellipsis where some are left out."""
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
 def long_date(day: date | None) -> str:

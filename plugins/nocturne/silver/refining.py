@@ -356,7 +356,7 @@ class _Build:
             "CREATE OR REPLACE TEMP TABLE repeated AS"
             f" SELECT _key FROM ({self._all('_key')}) WHERE _key IS NOT NULL GROUP BY _key HAVING count(*) > 1"
         )
-        return bool((self._connection.execute("SELECT count(*) FROM repeated").fetchone() or (0,))[0])
+        return bool(self._connection.execute("SELECT 1 FROM repeated LIMIT 1").fetchall())
 
     def _compare(self) -> None:
         """The rows of repeated keys with their place among those of their key: 1 is the winner."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,8 +28,6 @@ from nocturne.simulator.text import Text, as_bytes, header, lines
 from nocturne.simulator.world import Delivery, World
 from nocturne.tenants import Source, Tenant
 
-VERSION = "1"
-"""Changes whenever the same parameters would give other bytes: files that an earlier version wrote are written again."""
 _RECORD = ".simulator"
 _NO_INSTANT = "2026-02-30T25:61:00"
 
@@ -129,6 +128,15 @@ def write_demo_sources(tenant: Tenant, settings: Settings) -> Written:
     return write_sources(tenant, World(worlds[tenant.slug]), settings.sources_root)
 
 
+@cache
+def _code() -> str:
+    """Digest of the simulator's own code: what an earlier version of it wrote is written again."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def _jobs(tenant: Tenant, world: World, root: Path, days: Sequence[date], up_to: date) -> list[_Job]:
     shared: dict[str, list[Source]] = {}
     for source in tenant.sources:
@@ -150,7 +158,7 @@ def _jobs(tenant: Tenant, world: World, root: Path, days: Sequence[date], up_to:
         which: list[date | None] = [*days] if sources[0].is_daily else [None]
         for day in which:
             path = root / location.replace("{day}", (day or up_to).isoformat()).replace("*", "0")
-            told = (VERSION, world.parameters.model_dump_json(), *(source.fingerprint for source in sources), str(day or f"as of {up_to}"))
+            told = (_code(), world.parameters.model_dump_json(), *(source.fingerprint for source in sources), str(day or f"as of {up_to}"))
             jobs.append(_Job(path, made, day, hashlib.sha256("\x1f".join(told).encode()).hexdigest()[:32]))
     return sorted(jobs, key=lambda job: (job.day or up_to, str(job.path)))  # what the sources of a day share is then made once
 

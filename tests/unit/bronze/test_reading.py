@@ -71,15 +71,15 @@ def expected_lines(content: bytes) -> list[tuple[int, str, bool]]:
 
 
 def test_every_line_is_told_with_its_number(tmp_path: Path) -> None:
-    """2,000 files of 10,000 lines and more in all: any letters, any blocks, packed or not."""
+    """1,300 files of more than 10,000 lines in all: any letters, any blocks, packed or not."""
     chance = random.Random(1)
     pieces = [b"\n", b"\n", b"\r\n", b"\r", b"{}", b'{"a": "\xc3\xa9"}', b"\xff", b"\0", b" ", b"\xef\xbb\xbf", b"x" * 70]
     seen = 0
-    for _ in range(2_000):
-        content = b"".join(chance.choices(pieces, k=chance.randrange(50)))
+    for _ in range(1_300):
+        content = b"".join(chance.choices(pieces, k=chance.randrange(90)))
         packed = gzip.compress(content, 1, mtime=0) if chance.random() < 0.3 else content
         given = batch(tmp_path / "b", {"a": packed})
-        found = lines(given, block=chance.choice((1, 2, 7, 64, 4096)))
+        found = lines(given, block=chance.choice((5, 33, 64, 4096)))
         expected = expected_lines(content)
         assert [(row[LINE], row[DELIVERED], row[UNREADABLE] is not None) for row in found] == expected
         seen += len(expected)
@@ -137,10 +137,10 @@ def test_keys_are_sampled_from_what_can_be_read(tmp_path: Path) -> None:
 
 # CSV ---------------------------------------------------------------------------------------------------------------------------
 def test_every_record_is_told_with_its_number(tmp_path: Path) -> None:
-    """500 files against Python's own reader: quotes, line ends within values, records with a value too few or too many."""
+    """300 files against Python's own reader: quotes, line ends within values, records with a value too few or too many."""
     chance = random.Random(2)
     values = ["", "1", "a,b", 'say "x"', "two\nlines", "é", " "]
-    for _ in range(500):
+    for _ in range(300):
         delimiter = chance.choice(",;\t|")
         rows = [[chance.choice(values) for _ in range(chance.choice((3, 3, 3, 3, 2, 4)))] for _ in range(chance.randrange(8))]
         out = io.StringIO()

@@ -90,7 +90,7 @@ def test_few_findings_stand_on_the_cover_and_many_have_a_page(tenant: Tenant) ->
     assert "changes" not in pages(few)
     assert pages(many)[0] == "changes"
     headlines = next(block for block in many.cover if isinstance(block, Findings))
-    assert [finding.text for finding in headlines.findings] == [f"finding {rank}" for rank in range(1, 5)]
+    assert [finding.text for finding in headlines.findings] == [f"finding {rank}" for rank in range(1, 4)]
 
 
 def test_the_bridge_of_weeks_adds_up(tenant: Tenant) -> None:
@@ -100,6 +100,12 @@ def test_the_bridge_of_weeks_adds_up(tenant: Tenant) -> None:
         "2026-03-01", "€1049", "€70.00", "€0.00", "€0.00", "€0.00", "€21.00", "€1098"
     ]  # fmt: skip
     assert first[1] == second[-1]
+
+
+def test_the_first_day_has_a_report_without_comparisons_and_empty_tables(tenant: Tenant) -> None:
+    document = compose(tenant, made(activity=activity(days=1), subscriptions=bridge_days(days=1)))
+    assert {figure.change for figure in figures(document).values()} == {"–"}
+    assert all(table.rows for page in document.pages for table in tables(document, page.name).values())
 
 
 def test_groups_too_small_to_hide_a_person_are_counted_together() -> None:

@@ -118,7 +118,27 @@ def test_a_figure_is_plain_json_and_always_the_same() -> None:
 @given(st.floats(-1e12, 1e12), st.floats(0, 1e12))
 def test_ticks_hold_all_values_and_are_few(low: float, span: float) -> None:
     ticks = charts.nice_ticks(low, low + span)
-    assert ticks[0] <= low + abs(low) * 1e-6 + 1e-9
-    assert ticks[-1] >= low + span - abs(low + span) * 1e-6 - 1e-9
+    slack = 1e-6 * max(abs(low), abs(low + span)) + 1e-9
+    assert ticks[0] <= low + slack
+    assert ticks[-1] >= low + span - slack
     assert 2 <= len(ticks) <= 9
     assert ticks == sorted(set(ticks))
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9))
+def test_a_count_has_no_ticks_between_whole_numbers(low: int, span: int) -> None:
+    assert all(tick == int(tick) for tick in charts.nice_ticks(low, low + span, least=1))
+
+
+def test_a_level_line_runs_in_the_middle_of_its_axis() -> None:
+    low, *_, high = charts.nice_ticks(120, 120)
+    assert low < 120 < high < 150
+
+
+def test_a_single_day_is_seen() -> None:
+    day = DAYS[:1]
+    bar = traces(charts.course("s", "S", "…", day, [5.0], provisional=[True], label="streams"))
+    line = traces(charts.lines("l", "L", "…", day, [Line("one", [5.0])]))
+    assert [trace["name"] for trace in bar] == ["streams, provisional"]
+    assert bar[0]["width"] > 0
+    assert line[0]["mode"] == "markers"

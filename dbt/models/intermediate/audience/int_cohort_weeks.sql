@@ -7,16 +7,20 @@
 ) }}
 {%- set changed_weeks = ref('int_changed_weeks') %}
 
+{%- macro week_days(weeks) -%}
+    (
+        select weeks.week_on + days.number as played_on
+        from {{ weeks }} as weeks
+        cross join generate_series(0, 6) as days (number)
+    ) as of_weeks
+{%- endmacro %}
+
 with listened as (
     select
-        listener_days.listener_key,
-        {{ week_of('listener_days.played_on') }} as week_on
-    from {{ ref('listener_days') }} as listener_days
-    {%- if not builds_all() %}
-    inner join {{ changed_weeks }} as changed
-        on listener_days.played_on >= changed.week_on and listener_days.played_on < changed.week_on + 7
-    {%- endif %}
-    where listener_days.stream_count > 0
+        listener_key,
+        {{ week_of('played_on') }} as week_on
+    from {{ of_days(ref('listener_days'), 'played_on', week_days(changed_weeks)) }} as listener_days
+    where stream_count > 0
 ),
 
 totals as (

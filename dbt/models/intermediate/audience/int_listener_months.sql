@@ -12,16 +12,24 @@
 {%- set affected_months = ref('int_affected_months') %}
 
 with days as (
+    {%- if builds_all() %}
+    select
+        *,
+        {{ month_of('played_on') }} as month_on
+    from {{ ref('listener_days') }}
+    {%- else %}
     select
         listener_days.*,
-        {{ month_of('listener_days.played_on') }} as month_on
-    from {{ ref('listener_days') }} as listener_days
-    {%- if not builds_all() %}
-    inner join {{ affected_months }} as affected
-        on
-            listener_days.listener_key = affected.listener_key
-            and listener_days.played_on >= affected.month_on
-            and listener_days.played_on < affected.month_on + interval '1 month'
+        affected.month_on
+    from {{ affected_months }} as affected
+    cross join lateral (
+        select * from {{ ref('listener_days') }} as any_day
+        where
+            any_day.listener_key = affected.listener_key
+            and any_day.played_on >= affected.month_on
+            and any_day.played_on < affected.month_on + interval '1 month'
+        offset 0
+    ) as listener_days
     {%- endif %}
 )
 

@@ -8,15 +8,19 @@
 {#- A step on the way to a track's numbers of all time: a night adds up the months that it changed, not all days since the first. -#}
 {%- set changed_months = ref('int_changed_months') %}
 
+{%- macro month_days(months) -%}
+    (
+        select days.played_on::date as played_on
+        from {{ months }} as months
+        cross join generate_series(months.month_on, months.month_on + interval '1 month - 1 day', interval '1 day') as days (played_on)
+    ) as of_months
+{%- endmacro %}
+
 with days as (
     select
-        track_days.*,
-        {{ month_of('track_days.played_on') }} as month_on
-    from {{ ref('track_days') }} as track_days
-    {%- if not builds_all() %}
-    inner join {{ changed_months }} as changed
-        on track_days.played_on >= changed.month_on and track_days.played_on < changed.month_on + interval '1 month'
-    {%- endif %}
+        *,
+        {{ month_of('played_on') }} as month_on
+    from {{ of_days(ref('track_days'), 'played_on', month_days(changed_months)) }} as track_days
 )
 
 select

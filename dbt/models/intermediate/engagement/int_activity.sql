@@ -10,18 +10,19 @@
     running sum: nobody is counted twice, and no window is scanned of its own. -#}
 {%- set window_days = ref('int_window_days') %}
 
-with days as (
+with asked as (
+    {%- if builds_all() %}
     select day_on from {{ ref('int_days') }}
     union
     select distinct played_on from {{ ref('listener_days') }}
-),
-
-asked as (
-    select day_on from days
-    {%- if not builds_all() %}
+    {%- else %}
+    select changed.day_on from {{ window_days }} as changed
     where
-        day_on in (select changed.day_on from {{ window_days }} as changed)
-        or day_on not in (select standing.played_on from {{ this }} as standing)
+        changed.day_on in (select days.day_on from {{ ref('int_days') }} as days)
+        or exists (select 1 from {{ ref('listener_days') }} as heard where changed.day_on = heard.played_on)
+    union
+    select days.day_on from {{ ref('int_days') }} as days
+    where days.day_on not in (select standing.played_on from {{ this }} as standing)
     {%- endif %}
 ),
 
@@ -33,9 +34,7 @@ needed as (
 ),
 
 listened as (
-    select listener_days.*
-    from {{ ref('listener_days') }} as listener_days
-    inner join needed on listener_days.played_on = needed.day_on
+    select * from {{ of_days(ref('listener_days'), 'played_on', 'needed', 'day_on') }} as listener_days
 ),
 
 active as (

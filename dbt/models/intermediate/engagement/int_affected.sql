@@ -37,17 +37,37 @@ track_days as (
     where heard.track_id in (select touched_row ->> 'track_id' from {{ touched_rows }} where dataset = 'tracks')
 ),
 
+-- `offset 0` keeps the planner from turning a look into the index for each of few days into a scan of all history
 touched as (
     select listener_key, event_on from {{ listeners }} where dataset in ('plays', 'interactions')
     union
-    select listener_key, played_on from {{ plays }} where played_on in (select event_on from ruled_days)
+    select played.listener_key, ruled_days.event_on
+    from ruled_days
+    cross join lateral (
+        select plays.listener_key from {{ plays }} as plays
+        where plays.played_on = ruled_days.event_on
+        offset 0
+    ) as played
     union
-    select listener_key, interacted_on from {{ interactions }}
-    where listener_key is not null and interacted_on in (select event_on from ruled_days)
+    select acted.listener_key, ruled_days.event_on
+    from ruled_days
+    cross join lateral (
+        select interactions.listener_key from {{ interactions }} as interactions
+        where interactions.interacted_on = ruled_days.event_on and interactions.listener_key is not null
+        offset 0
+    ) as acted
     union
-    select plays.listener_key, plays.played_on
-    from track_days
-    inner join {{ plays }} as plays on track_days.played_on = plays.played_on and track_days.track_id = plays.track_id
+    select played.listener_key, track_days.played_on
+    from (select distinct heard.played_on from track_days as heard) as heard_days
+    cross join lateral (
+        select
+            plays.listener_key,
+            plays.track_id
+        from {{ plays }} as plays
+        where plays.played_on = heard_days.played_on
+        offset 0
+    ) as played
+    inner join track_days on heard_days.played_on = track_days.played_on and played.track_id = track_days.track_id
 ),
 
 -- from when to when the listener is heard on a touched day as it stands now
@@ -73,45 +93,58 @@ spans as (
     where events.first_at is not null
 ),
 
-gap as (
-    select max(session_gap) as longest from {{ rules }}
+gap as materialized (
+    select
+        max(session_gap) as longest,
+        (extract(epoch from max(session_gap)) / 86400)::integer as days
+    from {{ rules }}
 ),
 
--- sessions as they stood that the day's events are now near enough to join
+-- days of sessions as they stood that the day's events are now near enough to join
 near as (
     select
-        sessions.listener_key,
-        sessions.chain_started_on,
-        sessions.chain_ended_on
+        spans.listener_key,
+        sessions.event_on
     from spans
     cross join gap
-    inner join {{ as_built('sessions') }} as sessions
-        on
-            spans.listener_key = sessions.listener_key
+    cross join lateral (
+        select stood.started_on + reach.days as event_on
+        from {{ as_built('sessions') }} as stood
+        cross join (values (0), (1), (2)) as reach (days) -- what is not cut lasts 24 hours at most
+        where
+            stood.listener_key = spans.listener_key
             -- an attempt lasts a day at most, and a session that is not cut another: the bounds let the index find it
-            and sessions.started_on between spans.event_on - 4 - (extract(epoch from gap.longest) / 86400)::integer
-            and spans.event_on + 4 + (extract(epoch from gap.longest) / 86400)::integer
-            and sessions.started_at <= spans.last_at + gap.longest
-            and sessions.ended_at >= spans.first_at - gap.longest
+            and stood.started_on between spans.event_on - 4 - gap.days and spans.event_on + 4 + gap.days
+            and stood.started_at <= spans.last_at + gap.longest
+            and stood.ended_at >= spans.first_at - gap.longest
+            and stood.started_on + reach.days <= stood.chain_ended_on
+        offset 0
+    ) as sessions
 ),
 
--- whole chains of sessions: one that reaches into a day brings all of its days
+-- a chain of sessions that reaches into a day brings its other days, and those the chains that reach into them
 reached as (
     select listener_key, event_on from touched
     union
-    select near.listener_key, days.event_on::date
-    from near
-    cross join generate_series(near.chain_started_on, near.chain_ended_on, interval '1 day') as days (event_on)
+    select listener_key, event_on from near
     union
-    select reached.listener_key, days.event_on::date
+    select
+        reached.listener_key,
+        sessions.event_on
     from reached
-    inner join {{ as_built('sessions') }} as sessions
-        on
-            reached.listener_key = sessions.listener_key
-            and sessions.started_on between reached.event_on - 2 and reached.event_on
-            and sessions.chain_ended_on >= reached.event_on
-            and sessions.chain_started_on < sessions.chain_ended_on
-    cross join generate_series(sessions.chain_started_on, sessions.chain_ended_on, interval '1 day') as days (event_on)
+    cross join gap
+    cross join lateral (
+        select stood.started_on + reach.days as event_on
+        from {{ as_built('sessions') }} as stood
+        cross join (values (0), (1), (2)) as reach (days)
+        where
+            stood.listener_key = reached.listener_key
+            and stood.started_on between reached.event_on - 2 - gap.days and reached.event_on + 2 + gap.days
+            and stood.chain_started_on < stood.chain_ended_on
+            and reached.event_on between stood.chain_started_on and stood.chain_ended_on
+            and stood.started_on + reach.days <= stood.chain_ended_on
+        offset 0
+    ) as sessions
 )
 
 select

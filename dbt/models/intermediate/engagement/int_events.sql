@@ -1,7 +1,5 @@
 {{ config(unlogged=true, post_hook='analyze {{ this }}') }}
 {#- Everything that was heard or done on the affected days, in its session. It holds what this build computes and no history. -#}
-{%- set affected = ref('int_affected') %}
-{%- set whole = builds_all() %}
 
 with rules as (
     select * from {{ ref('int_rules') }}
@@ -12,23 +10,13 @@ tracks as (
 ),
 
 plays as (
-    select plays.*
-    from {{ ref('stg_plays') }} as plays
-    {%- if not whole %}
-    inner join {{ affected }} as affected
-        on plays.played_on = affected.event_on and plays.listener_key = affected.listener_key
-    {%- endif %}
-    where plays.ms_played > 0 -- an attempt that never sounded is no play
+    select * from {{ of_affected(ref('stg_plays'), 'played_on') }} as plays
+    where ms_played > 0 -- an attempt that never sounded is no play
 ),
 
 interactions as (
-    select interactions.*
-    from {{ ref('stg_interactions') }} as interactions
-    {%- if not whole %}
-    inner join {{ affected }} as affected
-        on interactions.interacted_on = affected.event_on and interactions.listener_key = affected.listener_key
-    {%- endif %}
-    where interactions.listener_key is not null
+    select * from {{ of_affected(ref('stg_interactions'), 'interacted_on') }} as interactions
+    where listener_key is not null
 ),
 
 events as (

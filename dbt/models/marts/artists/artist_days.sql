@@ -10,9 +10,11 @@
 {%- set changed_windows = ref('int_changed_play_windows') %}
 
 with asked as (
+    {%- if builds_all() %}
     select distinct played_on from {{ ref('plays') }}
-    {%- if not builds_all() %}
-    where played_on in (select changed.played_on from {{ changed_windows }} as changed)
+    {%- else %}
+    select changed.played_on from {{ changed_windows }} as changed
+    where exists (select 1 from {{ ref('plays') }} as plays where changed.played_on = plays.played_on)
     {%- endif %}
 ),
 
@@ -32,8 +34,8 @@ listened as (
         is_skip,
         is_intentional,
         ms_played
-    from {{ ref('plays') }}
-    where artist_id is not null and played_on in (select needed.played_on from needed)
+    from {{ of_days(ref('plays'), 'played_on', 'needed') }} as plays
+    where artist_id is not null
 ),
 
 sums as (

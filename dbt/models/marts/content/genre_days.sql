@@ -5,13 +5,9 @@
     indexes=[{'columns': ['genre', 'played_on'], 'unique': true}, {'columns': ['played_on']}],
     meta={'scope': {'relation': 'int_changed_play_days', 'columns': {'played_on': 'played_on'}}, 'day': 'played_on'}
 ) }}
-{%- set changed_days = ref('int_changed_play_days') %}
 
 with plays as (
-    select * from {{ ref('plays') }}
-    {%- if not builds_all() %}
-    where played_on in (select changed.played_on from {{ changed_days }} as changed)
-    {%- endif %}
+    select * from {{ of_days(ref('plays'), 'played_on', ref('int_changed_play_days')) }} as plays
 )
 
 select

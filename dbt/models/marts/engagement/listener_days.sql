@@ -8,24 +8,13 @@
         'day': 'played_on',
     }
 ) }}
--- depends_on: {{ ref('int_affected') }}
 
 with plays as (
-    select plays.*
-    from {{ ref('plays') }} as plays
-    {%- if not builds_all() %}
-    inner join {{ ref('int_affected') }} as affected
-        on plays.played_on = affected.event_on and plays.listener_key = affected.listener_key
-    {%- endif %}
+    select * from {{ of_affected(ref('plays'), 'played_on') }} as plays
 ),
 
 sessions as (
-    select sessions.*
-    from {{ ref('sessions') }} as sessions
-    {%- if not builds_all() %}
-    inner join {{ ref('int_affected') }} as affected
-        on sessions.started_on = affected.event_on and sessions.listener_key = affected.listener_key
-    {%- endif %}
+    select * from {{ of_affected(ref('sessions'), 'started_on') }} as sessions
 ),
 
 played as (

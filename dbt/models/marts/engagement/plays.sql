@@ -8,7 +8,6 @@
         'day': 'played_on',
     }
 ) }}
--- depends_on: {{ ref('int_affected') }}
 
 with parts as (
     select * from {{ ref('int_events') }} where kind = 'play'
@@ -23,10 +22,7 @@ tracks as (
 ),
 
 attempts as (
-    select * from {{ ref('stg_plays') }}
-    {%- if not builds_all() %}
-    where played_on in (select event_on from {{ ref('int_affected') }})
-    {%- endif %}
+    select * from {{ of_affected(ref('stg_plays'), 'played_on') }} as attempts
 ),
 
 -- plays that were resumed: what was heard of all parts together, and why the last one ended

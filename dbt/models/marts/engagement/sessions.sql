@@ -12,19 +12,13 @@
         'day': 'started_on',
     }
 ) }}
--- depends_on: {{ ref('int_affected') }}
 
 with events as (
     select * from {{ ref('int_events') }}
 ),
 
 plays as (
-    select plays.*
-    from {{ ref('plays') }} as plays
-    {%- if not builds_all() %}
-    inner join {{ ref('int_affected') }} as affected
-        on plays.played_on = affected.event_on and plays.listener_key = affected.listener_key
-    {%- endif %}
+    select * from {{ of_affected(ref('plays'), 'played_on') }} as plays
 ),
 
 spans as (

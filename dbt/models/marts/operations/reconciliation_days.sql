@@ -15,6 +15,10 @@
     'statements': 'period_ends_on',
 } %}
 
+{%- macro counted_days(changed, dataset) -%}
+    (select event_on from {{ changed }} where dataset = '{{ dataset }}') as of_dataset
+{%- endmacro %}
+
 with silver as (
     select * from {{ ref('stg_silver_rows') }}
     where
@@ -32,10 +36,7 @@ warehouse as (
         {{ event_on }} as event_on,
         count(*) as warehouse_count,
         null::bigint as zero_length_count
-    from {{ ref('stg_' ~ dataset) }}
-    {%- if not builds_all() %}
-    where {{ event_on }} in (select changed.event_on from {{ changed }} as changed where changed.dataset = '{{ dataset }}')
-    {%- endif %}
+    from {{ of_days(ref('stg_' ~ dataset), event_on, counted_days(changed, dataset), 'event_on') }} as counted
     group by {{ event_on }}
     union all
     {%- endfor %}
@@ -44,10 +45,7 @@ warehouse as (
         played_on as event_on,
         count(*) as warehouse_count,
         count(*) filter (where ms_played = 0) as zero_length_count
-    from {{ ref('stg_plays') }}
-    {%- if not builds_all() %}
-    where played_on in (select changed.event_on from {{ changed }} as changed where changed.dataset = 'plays')
-    {%- endif %}
+    from {{ of_days(ref('stg_plays'), 'played_on', counted_days(changed, 'plays'), 'event_on') }} as counted
     group by played_on
 ),
 
@@ -57,10 +55,7 @@ marts as (
     select
         played_on as event_on,
         count(*) as mart_count
-    from {{ ref('plays') }}
-    {%- if not builds_all() %}
-    where played_on in (select changed.event_on from {{ changed }} as changed where changed.dataset = 'plays')
-    {%- endif %}
+    from {{ of_days(ref('plays'), 'played_on', counted_days(changed, 'plays'), 'event_on') }} as counted
     group by played_on
 ),
 
@@ -68,10 +63,7 @@ resumes as (
     select
         event_on,
         count(*) as joined_count
-    from {{ ref('int_joined_resumes') }}
-    {%- if not builds_all() %}
-    where event_on in (select changed.event_on from {{ changed }} as changed where changed.dataset = 'plays')
-    {%- endif %}
+    from {{ of_days(ref('int_joined_resumes'), 'event_on', counted_days(changed, 'plays'), 'event_on') }} as counted
     group by event_on
 ),
 {%- endif %}

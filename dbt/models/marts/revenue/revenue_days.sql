@@ -9,7 +9,6 @@
         'day': 'revenue_on',
     }
 ) }}
-{%- set changed_days = ref('int_changed_revenue_days') %}
 
 with fx as (
     select * from {{ ref('int_fx') }}
@@ -29,7 +28,7 @@ subscriptions as (
         case status when 'succeeded' then amount else 0 end as gross_amount,
         case status when 'refunded' then amount else 0 end as refund_amount,
         case status when 'refunded' then -1 else 1 end * coalesce(tax_amount, 0) as tax_amount
-    from {{ ref('stg_payments') }}
+    from {{ of_days(ref('stg_payments'), 'paid_on', ref('int_changed_revenue_days'), 'revenue_on') }} as payments
     where status in ('succeeded', 'refunded')
 ),
 
@@ -42,7 +41,7 @@ advertising as (
         revenue_amount as gross_amount,
         0 as refund_amount,
         0 as tax_amount
-    from {{ ref('stg_ad_impressions') }}
+    from {{ of_days(ref('stg_ad_impressions'), 'shown_on', ref('int_changed_revenue_days'), 'revenue_on') }} as impressions
 ),
 
 money as (
@@ -67,9 +66,6 @@ converted as (
             money.currency = fx.currency
             and money.revenue_on >= fx.valid_from_on
             and money.revenue_on < fx.valid_to_on
-    {%- if not builds_all() %}
-    where money.revenue_on in (select changed.revenue_on from {{ changed_days }} as changed)
-    {%- endif %}
 )
 
 select

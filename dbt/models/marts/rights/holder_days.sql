@@ -9,7 +9,6 @@
         'day': 'played_on',
     }
 ) }}
-{%- set changed_days = ref('int_changed_holder_days') %}
 
 with streams as (
     select
@@ -17,12 +16,8 @@ with streams as (
         country,
         played_on,
         stream_count
-    from {{ ref('track_days') }}
-    where
-        stream_count > 0
-        {%- if not builds_all() %}
-        and played_on in (select changed.played_on from {{ changed_days }} as changed)
-        {%- endif %}
+    from {{ of_days(ref('track_days'), 'played_on', ref('int_changed_holder_days')) }} as track_days
+    where stream_count > 0
 ),
 
 rights as (

@@ -9,6 +9,7 @@ from nocturne.reports.material import Material
 from nocturne.tenants import Tenant
 
 HEADLINES: Final = 4
+"""As many findings have room on the cover; of more it says three, and all stand on their own page."""
 
 
 def changes(_tenant: Tenant, material: Material) -> Page | None:
@@ -23,3 +24,8 @@ def changes(_tenant: Tenant, material: Material) -> Page | None:
 def findings(material: Material) -> list[Finding]:
     """The findings of the day, the weightiest first."""
     return [Finding(str(row["severity"]), str(row["text"])) for row in material.rows("insights")]
+
+
+def headlines_of(found: list[Finding]) -> tuple[Finding, ...]:
+    """What the cover says: all of few findings, the first three of many."""
+    return tuple(found if len(found) <= HEADLINES else found[: HEADLINES - 1])

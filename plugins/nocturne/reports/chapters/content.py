@@ -72,8 +72,8 @@ def _top_tracks(rows: Rows) -> Table:
     shown = [
         (
             str(row["place"]),
-            str(row["title"] or row["track_id"]),
-            str(row["artist_name"] or formats.UNKNOWN),
+            formats.shortened(str(row["title"] or row["track_id"]), 64),
+            formats.shortened(str(row["artist_name"] or formats.UNKNOWN), 48),
             formats.count(row["streams_28d"]),
             formats.change(row["streams_28d"], row["streams_28d_before"]),
             formats.count(row["streams_7d"]),
@@ -89,12 +89,12 @@ def _rising(rows: Sequence[Row]) -> Table:
     columns = (
         Column("Track", width=33),
         Column("Artist", width=22),
-        *(Column(title, True) for title in ("7 days", "7 days before", "Gained", "Change")),
+        *(Column(title, True) for title in ("7 days", "Before", "Gained", "Change")),
     )
     shown = [
         (
-            str(row["title"] or row["track_id"]),
-            str(row["artist_name"] or formats.UNKNOWN),
+            formats.shortened(str(row["title"] or row["track_id"]), 64),
+            formats.shortened(str(row["artist_name"] or formats.UNKNOWN), 48),
             formats.count(row["streams_7d"]),
             formats.count(row["streams_7d_before"]),
             formats.difference(row["streams_7d"], row["streams_7d_before"]),

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from nocturne.reports import formats
-from nocturne.reports.chapters.changes import HEADLINES, findings
+from nocturne.reports.chapters.changes import findings, headlines_of
 from nocturne.reports.document import Block, Findings, KeyFigure, KeyFigures
 from nocturne.reports.material import Material, Row
 from nocturne.reports.windows import Days, summed, tone, total, weighted
@@ -22,8 +22,8 @@ def cover(tenant: Tenant, material: Material) -> tuple[Block, ...]:
     figures = [*_listening(material), *_recurring(tenant, material), *_revenue(tenant, material), *_royalties(tenant, material)]
     figures += _risk(material)
     blocks: list[Block] = [KeyFigures(tuple(figures))] if figures else []
-    if headlines := findings(material)[:HEADLINES]:
-        blocks.append(Findings("What changed", tuple(headlines)))
+    if headlines := headlines_of(findings(material)):
+        blocks.append(Findings("What changed", headlines))
     return tuple(blocks)
 
 
@@ -44,11 +44,6 @@ def _listening(material: Material) -> list[KeyFigure]:
         change = formats.change(now, then)
         return KeyFigure(name, label, show(now), change, _WEEK_BEFORE, tone(now, then, change), provisional, spark(column))
 
-    def state(name: str, label: str, column: str) -> KeyFigure:
-        now, then = today[column], earlier[column] if earlier else None
-        change = formats.change(now, then)
-        return KeyFigure(name, label, formats.short(now), change, "on a week before", tone(now, then, change), provisional, spark(column))
-
     def ratio(name: str, label: str, column: str, better: int) -> KeyFigure | None:
         now, then = (weighted(rows, column, "play_count") for rows in (week, before))
         if now is None:
@@ -57,10 +52,14 @@ def _listening(material: Material) -> list[KeyFigure]:
         verdict = tone(now, then, change, better)
         return KeyFigure(name, label, formats.percent(now), change, _WEEK_BEFORE, verdict, provisional, spark(column))
 
+    now, then = today["listeners_28d"], earlier["listeners_28d"] if earlier else None
+    change = formats.change(now, then)
+    verdict = tone(now, then, change)
     figures = [
         window("streams", "Streams, 7 days", "stream_count", formats.short),
-        state("listeners_28d", "Listeners, 28 days", "listeners_28d"),
-        state("listeners_7d", "Listeners, 7 days", "listeners_7d"),
+        KeyFigure(
+            "listeners", "Listeners, 28 days", formats.short(now), change, "on a week before", verdict, provisional, spark("listeners_28d")
+        ),
         window("play_time", "Play time, 7 days", "play_time_ms", formats.hours),
         ratio("skip_rate", "Skip rate, 7 days", "skip_ratio", -1),
         window("new_listeners", "New listeners, 7 days", "new_listener_count", formats.short),

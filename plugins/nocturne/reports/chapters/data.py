@@ -16,7 +16,7 @@ from nocturne.tenants import Tenant
 
 REASONS: Final = 12
 CHART_DAYS: Final = 28
-_SHARE: Final = Unit(behind=f"{formats.THIN}%", factor=100, places=2)
+_SHARE: Final = Unit(behind=f"{formats.THIN}%", factor=100, places=2, least=0.0001)
 
 
 def data(_tenant: Tenant, material: Material) -> Page | None:

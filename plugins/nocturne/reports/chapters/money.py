@@ -36,7 +36,8 @@ def subscriptions(tenant: Tenant, material: Material) -> Page | None:
     ]
     if churn := material.rows("churn"):
         blocks.append(_risks(churn))
-    blocks.append(_bridge_weeks(days, tenant.currency))
+    if weeks := _bridge_weeks(days, tenant.currency):
+        blocks.append(weeks)
     last = days[days.last]
     closing, each = (formats.money(last[column], tenant.currency) for column in ("closing_amount", "arppu_amount"))
     lead = (
@@ -99,8 +100,8 @@ def _courses(days: Days, unit: Unit) -> list[Chart]:
     ]
 
 
-def _bridge_weeks(days: Days, currency: str) -> Table:
-    """The bridge of each of the last weeks of seven days up to the last day, as far as the history holds them."""
+def _bridge_weeks(days: Days, currency: str) -> Table | None:
+    """The bridge of each of the last weeks of seven days up to the last day, as far as the history holds them; None without one."""
     shown = []
     for back in range(WEEKS):
         week = days.window(days.last - timedelta(days=7 * back), 7)
@@ -111,7 +112,7 @@ def _bridge_weeks(days: Days, currency: str) -> Table:
         shown.append((str(week[-1]["day"]), *(formats.money_short(value, currency) for value in amounts)))
     columns = (Column("7 days to"), *(Column(title, True) for title in ("Opening", *(label for label, _ in _STEPS), "Closing")))
     note = "Opening + new + expansion + reactivation − contraction − churn = closing."
-    return Table("The bridge week by week", columns, tuple(shown), note)
+    return Table("The bridge week by week", columns, tuple(shown), note) if shown else None
 
 
 def _risks(rows: Rows) -> Chart:
@@ -173,5 +174,5 @@ def _revenue_month(rows: Rows, by_kind: dict[str, list[Row]], currency: str) -> 
         gross = formats.money(total(now, "gross_amount"), currency)
         change = formats.change(net, earlier)
         shown.append((_KINDS.get(kind, kind), gross, formats.money(net, currency), formats.money(earlier, currency), change))
-    columns = (Column("28 days", width=24), *(Column(title, True) for title in ("Gross", "Net", "Net, 28 days before", "Change")))
+    columns = (Column("28 days", width=24), *(Column(title, True) for title in ("Gross", "Net", "Net before", "Change")))
     return Table("", columns, tuple(shown))

@@ -75,8 +75,8 @@ def _tracks(rows: Rows, currency: str) -> Table:
     columns = (Column("Track", width=38), Column("Artist", width=26), Column("Streams reported", True), Column("Net amount", True))
     shown = [
         (
-            str(row["title"] or row["track_id"] or "not matched"),
-            str(row["artist_name"] or formats.UNKNOWN),
+            formats.shortened(str(row["title"] or row["track_id"] or "not matched"), 64),
+            formats.shortened(str(row["artist_name"] or formats.UNKNOWN), 48),
             formats.count(row["stream_count"]),
             formats.money(row["net_amount"], currency),
         )
