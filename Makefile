@@ -46,7 +46,6 @@ check: setup ## lint, types, contracts between the rooms
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --cache-dir $(VAR)/cache/import-linter
-	$(BIN)/sqlfluff lint --disable-progress-bar dbt/models
 	$(BIN)/nocturne tenants check
 
 format: setup ## write the code's form anew

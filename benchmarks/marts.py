@@ -1,6 +1,6 @@
 """What a night of marts costs: `build_marts` and `publish_marts` in a process of their own, as the night's tasks are, on top of a history.
 
-    small_build_*      the build of one day of about 5,000 plays on 120 days of history, all imports included; CPU is this process and PostgreSQL
+    small_build_*      the build of one day of about 5,000 plays on 120 days of history, imports included; CPU: this process and PostgreSQL
     full_*             everything made anew from that history
     cost_ratio_day_1100_vs_760 (with --long)   the same night after 1,100 days of history and after 760
 
@@ -129,7 +129,7 @@ def by_duckdb(tenant: Tenant, settings: Settings) -> float:
         )
         for key in ("listener_key, played_on", "track_id, played_on, country", "artist_id, played_on"):
             connection.execute(
-                f"CREATE TABLE \"{key}\" AS SELECT {key}, count(*), count(*) FILTER (is_stream), sum(ms_played),"
+                f'CREATE TABLE "{key}" AS SELECT {key}, count(*), count(*) FILTER (is_stream), sum(ms_played),'
                 f" count(DISTINCT listener_key) FILTER (is_stream) FROM plays GROUP BY {key}"
             )
         connection.execute(
@@ -193,7 +193,9 @@ def long(plays_a_day: int) -> tuple[dict[str, Any], dict[str, Any]]:
             night(tenant, world, world.days[done : history - 1], settings, marks)
             measured = [night(tenant, world, [world.days[n]], settings, marks) for n in (history - 1, history)]
             done = history + 1
-            results[f"day_{history}_cpu_seconds"] = _seconds(min(one["build"]["total_cpu"] + one["publish"]["total_cpu"] for one in measured))
+            results[f"day_{history}_cpu_seconds"] = _seconds(
+                min(one["build"]["total_cpu"] + one["publish"]["total_cpu"] for one in measured)
+            )
             results[f"day_{history}_database_cpu_seconds"] = _seconds(min(one["build"]["database_cpu"] for one in measured))
     ratio = results["day_1100_cpu_seconds"] / results["day_760_cpu_seconds"]
     return results, {"cost_ratio_day_1100_vs_760": round(ratio, 3)}

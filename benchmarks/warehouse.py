@@ -1,6 +1,7 @@
 """How fast silver gets into PostgreSQL: `load_warehouse` of a world whose days are all new, beside a bare COPY of the same rows by ADBC.
 
-The path is the night's: marks, Delta, DuckDB, Arrow, COPY, what was touched, `_loaded`, one transaction a dataset. A second run, with nothing new,
+The path is the night's: marks, Delta, DuckDB, Arrow, COPY, what was touched, `_loaded`, one transaction a dataset. A second run, with
+nothing new,
 and a late one, with a handful of rows on three old days, are timed too.
 """
 
@@ -25,7 +26,8 @@ from nocturne.tenants import Tenant
 from nocturne.warehouse import load_warehouse
 
 DATASETS_HELD = (
-    "plays", "interactions", "subscription_events", "payments", "ad_impressions", "tracks", "artists", "releases", "listeners", "plans", "rights",
+    "plays", "interactions", "subscription_events", "payments", "ad_impressions", "tracks", "artists", "releases", "listeners", "plans",
+    "rights",
     "fx_rates",
 )  # fmt: skip
 
@@ -85,7 +87,11 @@ def _write(
     columns.append(f"{on or 'DATE ' + lake.text(tenant.begins_on.isoformat())} AS received_on")
     query = f"SELECT {', '.join(columns)} FROM delivered"
     lake.table(settings, tenant, "silver", name).replace(connection, query, [day.isoformat() for day in days])
-    counts = {str(part): count for part, count in connection.execute(f"SELECT {on}, count(*) FROM ({query}) GROUP BY 1").fetchall()} if on else {}
+    counts = (
+        {str(part): count for part, count in connection.execute(f"SELECT {on}, count(*) FROM ({query}) GROUP BY 1").fetchall()}
+        if on
+        else {}
+    )
     digest = hashlib.sha256(str(len(rows)).encode()).hexdigest()[:16]
     parts = counts if on else {"all": len(rows)}
     marks.mark(tenant, "silver", name, {part: Mark(digest, {"rows": count, "duplicates": 0}) for part, count in parts.items()})

@@ -11,3 +11,26 @@
 {% macro month_of(day) -%}
     date_trunc('month', {{ day }})::date
 {%- endmacro %}
+
+{#- Event dates of one dataset among those whose counts may have changed. -#}
+{% macro counted_days(changed, dataset) -%}
+    (select event_on from {{ changed }} where dataset = '{{ dataset }}') as of_dataset
+{%- endmacro %}
+
+{#- Every day of the months that a relation names. -#}
+{% macro month_days(months) -%}
+    (
+        select days.played_on::date as played_on
+        from {{ months }} as months
+        cross join generate_series(months.month_on, months.month_on + interval '1 month - 1 day', interval '1 day') as days (played_on)
+    ) as of_months
+{%- endmacro %}
+
+{#- Every day of the weeks that a relation names. -#}
+{% macro week_days(weeks) -%}
+    (
+        select weeks.week_on + days.number as played_on
+        from {{ weeks }} as weeks
+        cross join generate_series(0, 6) as days (number)
+    ) as of_weeks
+{%- endmacro %}

@@ -51,16 +51,19 @@ def connect(settings: Settings, *, role: str | None = None, database: str = DATA
     Raises DatabaseUnavailable if PostgreSQL is not
     there or goes away in the middle.
     """
-    with _speaking(settings), psycopg.connect(
-        host=settings.postgres_address,
-        port=settings.postgres_port,
-        user=role or settings.postgres_user,
-        password=settings.password(role or settings.postgres_user),
-        dbname=database,
-        autocommit=autocommit,
-        connect_timeout=10,
-        application_name="nocturne",
-    ) as connection:
+    with (
+        _speaking(settings),
+        psycopg.connect(
+            host=settings.postgres_address,
+            port=settings.postgres_port,
+            user=role or settings.postgres_user,
+            password=settings.password(role or settings.postgres_user),
+            dbname=database,
+            autocommit=autocommit,
+            connect_timeout=10,
+            application_name="nocturne",
+        ) as connection,
+    ):
         yield connection
 
 

@@ -121,6 +121,8 @@ def _week(metric: Metric, series: Series, day: date, noise: float) -> Finding | 
     expected = median(earlier)
     scatter = MAD_TO_DEVIATION * median(abs(one - expected) for one in earlier)
     spread = max(scatter, _STEADIEST_WEEK * expected, (noise * max(expected, 1.0)) ** 0.5)
+    if not spread:
+        return None
     one = Comparison(value, expected, (value - expected) / spread)
     if abs(one.deviation) < _WEEK_DEVIATION or abs(one.change) < _WEEK_CHANGE or abs(one.delta) < metric.worth:
         return None

@@ -56,6 +56,8 @@ def compare(series: Mapping[date, float], day: date, *, noise: float = 1.0) -> C
     expected = base * (1 + drift)
     floor = (noise * max(expected, 1.0)) ** 0.5
     spread = max(scatter * expected, _STEADIEST * expected, floor)
+    if not spread:  # nothing ever happened here: there is no usual to differ from
+        return None
     return Comparison(series[day], expected, (series[day] - expected) / spread)
 
 

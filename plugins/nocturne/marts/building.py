@@ -21,7 +21,13 @@ from nocturne.tenants import Tenant
 
 CI_ONLY = "tag:ci"
 """Tests of this tag are for changes of the code; a night's data pass the few that are not."""
-_WENT_AWAY = ("connection to server", "server closed the connection", "terminating connection", "could not connect", "SSL connection has been")
+_WENT_AWAY = (
+    "connection to server",
+    "server closed the connection",
+    "terminating connection",
+    "could not connect",
+    "SSL connection has been",
+)
 
 
 def build_marts(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> Receipt:
@@ -117,7 +123,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """dbt's libraries warn of their own use of each other; nobody here can act on it."""
+    """Dbt's libraries warn of their own use of each other; nobody here can act on it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", ResourceWarning)
@@ -131,7 +137,9 @@ def _marts(results: Sequence[Any]) -> list[Mart]:
         if node.resource_type == "model" and node.fqn[1] == "marts":
             key = node.config.unique_key or _grain(node.name, results)
             columns = {name: column.description for name, column in node.columns.items()}
-            found.append(Mart(node.name, tuple([key] if isinstance(key, str) else key), node.config.meta.get("day"), node.description, columns))
+            found.append(
+                Mart(node.name, tuple([key] if isinstance(key, str) else key), node.config.meta.get("day"), node.description, columns)
+            )
     return sorted(found, key=lambda mart: mart.name)
 
 
@@ -158,7 +166,9 @@ def _receipt(tenant: Tenant, day: date, started: datetime, entries: Sequence[Ent
     return Receipt(tenant=tenant.slug, day=day, station="build_marts", started_at=started, finished_at=utc_now(), entries=tuple(entries))
 
 
-def _failure(exception: BaseException | None, results: Sequence[Any], tenant: Tenant, day: date | None, settings: Settings) -> NocturneError:
+def _failure(
+    exception: BaseException | None, results: Sequence[Any], tenant: Tenant, day: date | None, settings: Settings
+) -> NocturneError:
     """What a failed dbt command means to the people who run a night."""
     failed = [result for result in results if result.status in {"error", "fail", "runtime error"}]
     told = [_told(result) for result in failed] or [_without_rows(str(exception))]

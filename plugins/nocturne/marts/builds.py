@@ -57,7 +57,8 @@ def prepare(tenant: Tenant, settings: Settings) -> None:
         )
         connection.execute(
             statement(
-                f"CREATE TABLE IF NOT EXISTS {build}._changed (model text NOT NULL, changed_on date NOT NULL, PRIMARY KEY (model, changed_on))"
+                f"CREATE TABLE IF NOT EXISTS {build}._changed"
+                " (model text NOT NULL, changed_on date NOT NULL, PRIMARY KEY (model, changed_on))"
             )
         )
 
@@ -70,15 +71,16 @@ def last_build(connection: Connection, tenant: Tenant) -> Build | None:
             f" FROM {tenant.build_schema}._builds ORDER BY build_id DESC LIMIT 1"
         )
     ).fetchone()
-    return None if row is None else Build(*row[:6], marts=tuple(_mart(one) for one in row[6] or ()))
+    if row is None:
+        return None
+    build_id, fingerprint, is_full, started_at, is_finished, is_published, marts = row
+    return Build(build_id, fingerprint, is_full, started_at, is_finished, is_published, tuple(_mart(one) for one in marts or ()))
 
 
 def published_fingerprint(connection: Connection, tenant: Tenant) -> str | None:
     """The fingerprint of the code that the published marts were built by."""
     row = connection.execute(
-        statement(
-            f"SELECT fingerprint FROM {tenant.build_schema}._builds WHERE published_at IS NOT NULL ORDER BY build_id DESC LIMIT 1"
-        )
+        statement(f"SELECT fingerprint FROM {tenant.build_schema}._builds WHERE published_at IS NOT NULL ORDER BY build_id DESC LIMIT 1")
     ).fetchone()
     return None if row is None else str(row[0])
 
@@ -116,7 +118,7 @@ def is_touched_since(connection: Connection, tenant: Tenant, instant: datetime) 
 
 
 def fingerprint_of(tenant: Tenant, project: Path) -> str:
-    """Digest of all that decides how marts are made, but not of what: dbt's project, the datasets' columns and the constants of the tenant."""
+    """Digest of all that decides how marts are made, but not of what: dbt's project, the datasets' columns, the tenant's constants."""
     digest = hashlib.sha256()
     for path in sorted(path for path in project.rglob("*") if path.suffix in {".sql", ".yml"}):
         digest.update(f"{path.relative_to(project)}\0".encode() + path.read_bytes() + b"\0")

@@ -24,8 +24,8 @@ def publish_marts(tenant: Tenant, day: date, settings: Settings, ledger: Marks) 
     """Make the published marts equal to the built ones, in one transaction.
 
     Reads `<slug>_build`: of marts by date the dates that `_changed` names, of the others, and after a whole build of all, every row.
-    Writes the rows of `<slug>_marts` that differ, `_publishes`, and clears what the build has worked in from the `_touched` tables. A re-run
-    finds the build published and does nothing. Raises BuildFailed if the last build is not complete, DatabaseUnavailable.
+    Writes the rows of `<slug>_marts` that differ, `_publishes`, and clears what the build has worked in from the `_touched` tables.
+    A re-run finds the build published and does nothing. Raises BuildFailed if the last build is not complete, DatabaseUnavailable.
     """
     started = utc_now()
     builds.prepare(tenant, settings)
@@ -34,7 +34,10 @@ def publish_marts(tenant: Tenant, day: date, settings: Settings, ledger: Marks) 
         build = builds.last_build(connection, tenant)
         if build is None or not build.is_finished:
             raise BuildFailed(
-                "There is no complete build to publish.", next_step="Clear build_marts: it builds what is left.", tenant=tenant.slug, day=day
+                "There is no complete build to publish.",
+                next_step="Clear build_marts: it builds what is left.",
+                tenant=tenant.slug,
+                day=day,
             )
         entries = [Entry(name="publish", skipped=True)] if build.is_published else list(_publish(connection, tenant, build, day))
     at_write("committed the publish")
@@ -104,11 +107,14 @@ class Exchange:
         went = Identifier(f"{self.mart.name}__went")
         same_key = SQL(" AND ").join(SQL("standing.{0} = went.{0}").format(Identifier(column)) for column in self.mart.key)
         into = SQL("INSERT INTO {} ({}) ").format(self.published, columns)
-        if not self.connection.execute(SQL("SELECT EXISTS (SELECT FROM {})").format(self.published)).fetchone() == (True,):
+        standing = self.connection.execute(SQL("SELECT FROM {} LIMIT 1").format(self.published)).fetchone()
+        if standing is None:
             deleted, inserted = 0, _run(self.connection, into + SQL("SELECT {} FROM {}").format(columns, self.built))
         else:
             _run(self.connection, SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS {} EXCEPT {}").format(went, published, built))
-            deleted = _run(self.connection, SQL("DELETE FROM {} AS standing USING {} AS went WHERE {}").format(self.published, went, same_key))
+            deleted = _run(
+                self.connection, SQL("DELETE FROM {} AS standing USING {} AS went WHERE {}").format(self.published, went, same_key)
+            )
             inserted = _run(self.connection, into + SQL("{} EXCEPT {}").format(built, published))
         if inserted > _MANY:
             _run(self.connection, SQL("ANALYZE {}").format(self.published))
@@ -185,7 +191,9 @@ def _next_publish(connection: Connection, tenant: Tenant) -> int:
                 " inserted bigint NOT NULL, deleted bigint NOT NULL, PRIMARY KEY (publish_id, mart))"
             ).format(journal),
         )
-        _run(connection, SQL("COMMENT ON TABLE {} IS {}").format(journal, Literal("What each publish changed. One row a publish and mart.")))
+        _run(
+            connection, SQL("COMMENT ON TABLE {} IS {}").format(journal, Literal("What each publish changed. One row a publish and mart."))
+        )
         _run(connection, SQL("GRANT SELECT ON {} TO {}").format(journal, Identifier(tenant.reader_role)))
     row = connection.execute(SQL("SELECT coalesce(max(publish_id), 0) + 1 FROM {}").format(journal)).fetchone()
     return int(row[0]) if row else 1
@@ -226,8 +234,6 @@ def _clear(connection: Connection, tenant: Tenant, build: Build) -> None:
         for table in ("int_affected", "int_affected_subscribers"):
             if connection.execute("SELECT to_regclass(%s)", (f"{built}.{table}",)).fetchone() != (None,):
                 _run(connection, statement(f"DELETE FROM {built}.{table}"))
-    connection.execute(
-        statement(f"UPDATE {built}._builds SET published_at = clock_timestamp() WHERE build_id = %s"), (build.build_id,)
-    )
+    connection.execute(statement(f"UPDATE {built}._builds SET published_at = clock_timestamp() WHERE build_id = %s"), (build.build_id,))
     connection.execute(statement(f"DELETE FROM {built}._builds WHERE build_id <= %s"), (build.build_id - _KEPT_BUILDS,))
     at_write("cleared")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nocturne.ledger import Ledger
 
 RETRIES = 3
+_DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError)
 _FAILED = {"failed", "upstream_failed"}
 
 
@@ -56,6 +57,8 @@ class StationOperator(BaseOperator):
             raise AirflowRescheduleException(_again_at(error)) from error  # type: ignore[no-untyped-call]
         except PermanentError as error:
             raise AirflowFailException(str(error)) from error
+        except _DEFECTS as error:
+            raise AirflowFailException(f"A defect of ours, which a retry would meet again: {type(error).__name__}: {error}") from error
         self._act(receipt, context)
         return receipt.model_dump(mode="json", exclude={"entries": {"__all__": {"event_dates"}}})
 

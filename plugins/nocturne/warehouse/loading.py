@@ -141,9 +141,7 @@ class _Replacement:
         date_column = self.difference.dataset.event_date
         where = f"{date_column} = ANY (ARRAY[{self.listed}]::date[])" if date_column else "true"
         self.loader.execute(f"CREATE TEMPORARY TABLE before (LIKE {self.table}) ON COMMIT DROP")
-        self.loader.execute(
-            f"WITH gone AS (DELETE FROM {self.table} WHERE {where} RETURNING *) INSERT INTO before SELECT * FROM gone"
-        )
+        self.loader.execute(f"WITH gone AS (DELETE FROM {self.table} WHERE {where} RETURNING *) INSERT INTO before SELECT * FROM gone")
 
     def note_touched_dates(self) -> list[date | None]:
         """Write down the dates, and their listeners, whose rows differ from those set aside; the dates.
@@ -183,9 +181,7 @@ class _Replacement:
             f" SELECT to_jsonb(went) AS row FROM ({before} EXCEPT {after}) AS went"
             f" UNION ALL SELECT to_jsonb(came) FROM ({after} EXCEPT {before}) AS came"
         )
-        self.loader.execute(
-            f"INSERT INTO {self.schema}._touched_rows SELECT '{dataset.name}', row, clock_timestamp() FROM touched"
-        )
+        self.loader.execute(f"INSERT INTO {self.schema}._touched_rows SELECT '{dataset.name}', row, clock_timestamp() FROM touched")
         self.loader.execute(
             f"INSERT INTO {self.schema}._touched SELECT '{dataset.name}', NULL, clock_timestamp() WHERE EXISTS (SELECT FROM touched)"
             " ON CONFLICT (dataset, event_on) DO UPDATE SET touched_at = excluded.touched_at"

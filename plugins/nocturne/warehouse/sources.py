@@ -26,7 +26,8 @@ def source_yaml() -> str:
 
 def _table(table: Warehoused) -> str:
     columns = "".join(
-        f"          - name: {name}\n            data_type: {kind}\n            description: {_quoted(text)}\n" for name, kind, text in table.columns
+        f"          - name: {name}\n            data_type: {kind}\n            description: {_quoted(text)}\n"
+        for name, kind, text in table.columns
     )
     return f"      - name: {table.name}\n        description: {_quoted(table.description)}\n        columns:\n{columns}"
 

@@ -29,7 +29,7 @@ from nocturne.settings import load_settings
 from nocturne.tenants import Tenant
 from tests.integration.lake.worlds import ARTISTS, PLAYS, WEB, Night, day, everything, play, tenant_with
 
-AT_ANY_TIME = 8
+AT_ANY_TIME = 4
 
 
 class FileMarks:

@@ -24,7 +24,7 @@ from tests.integration.lake.worlds import (
     tenant_with,
 )
 
-DAYS = 5
+DAYS = 4
 TENANT = tenant_with(PLAYS, WEB)
 
 
@@ -75,7 +75,7 @@ def deliver_in_some_way(chance: random.Random, night: Night, world: World) -> No
         repeated = rows + chance.sample(rows, chance.randrange(len(rows) + 1))
         files = {f"{n}.ndjson": ndjson(part) for n, part in enumerate(split(chance, repeated, chance.randrange(1, 4)))}
         night.deliver(source, day(number), files)
-        if chance.random() < 0.15:
+        if chance.random() < 0.1:
             night.run()
         if chance.random() < 0.05 and rows:
             night.deliver(source, day(number), rows[:1])  # a wrong delivery, which is then delivered anew
@@ -89,12 +89,12 @@ def test_silver_follows_from_what_was_delivered(settings: Settings, tmp_path: Pa
     """100 worlds over real tables, each delivered in order and in some other way: the same silver, and the one that the rules state."""
     chance = random.Random(seed)
     world = some_world(chance)
-    in_order = Night(settings.model_copy(update={"var": tmp_path / "in_order"}), TENANT)
+    in_order = Night(settings.model_copy(update={"var": tmp_path / "in_order", "threads": 1}), TENANT)
     for number, rows in sorted(world.items()):
         in_order.deliver("app", day(number), rows)
     in_order.run()
     assert_silver_is_right(in_order, deliveries_of(world))
-    otherwise = Night(settings.model_copy(update={"var": tmp_path / "otherwise"}), TENANT)
+    otherwise = Night(settings.model_copy(update={"var": tmp_path / "otherwise", "threads": 1}), TENANT)
     deliver_in_some_way(chance, otherwise, world)
     assert silver_hash(otherwise) == silver_hash(in_order)
 

@@ -78,7 +78,11 @@ class Randomness:
     def plan(self, plan: str, country: str, price: float, first: date, until: date | None, **more: Any) -> Row:
         """One price."""
         valid = {"valid_from_on": first, "valid_to_on": until}
-        return {"plan_id": plan, "country": country, "tier": plan, "billing_period": "month", "price_amount": price, "currency": "EUR"} | valid | more
+        return (
+            {"plan_id": plan, "country": country, "tier": plan, "billing_period": "month", "price_amount": price, "currency": "EUR"}
+            | valid
+            | more
+        )
 
     def listening(self, tenant: Tenant, first: date, last: date, count: int) -> dict[str, list[Row]]:
         """About `count` plays and some interactions, in runs whose gaps are those of the rules, some over midnight."""
@@ -204,7 +208,12 @@ class Randomness:
             if luck < 0.25:
                 tell("auto_renew_off" if dice.random() < 0.5 else "payment_failed", until - timedelta(1), plan)
                 if dice.random() < 0.7:
-                    tell("ended", until + timedelta(dice.choice((-5, 0, 3))), plan, end_reason=dice.choice(("voluntary", "payment_failure", None)))
+                    tell(
+                        "ended",
+                        until + timedelta(dice.choice((-5, 0, 3))),
+                        plan,
+                        end_reason=dice.choice(("voluntary", "payment_failure", None)),
+                    )
                 on, kind = until + timedelta(dice.choice((3, 29, 30, 31, 60))), "reactivated"
                 if dice.random() < 0.4:
                     break

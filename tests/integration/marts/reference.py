@@ -466,7 +466,9 @@ class _Marts:
         ends = [announced] + ([next_from] if next_from else []) + ([max(ended[0]["occurred_on"] + timedelta(1), begins)] if ended else [])
         is_trial = period["term"]["event_type"] == "trial_started"
         rate = self._rate(plan["currency"], begins) if plan else None
-        price = None if plan is None or rate is None else Decimal(plan["price_amount"]) * rate / (12 if plan["billing_period"] == "year" else 1)
+        price = (
+            None if plan is None or rate is None else Decimal(plan["price_amount"]) * rate / (12 if plan["billing_period"] == "year" else 1)
+        )
         types = {row["event_type"] for row in period["after"]}
         return {
             "subscription_id": event["subscription_id"],
@@ -477,7 +479,9 @@ class _Marts:
             "kind": "trial" if is_trial else "paid",
             "mrr_amount": money(0) if is_trial else None if price is None else money(price),
             "is_auto_renew_off": "auto_renew_off" in types,
-            "auto_renew_off_on": min((row["occurred_on"] for row in period["after"] if row["event_type"] == "auto_renew_off"), default=None),
+            "auto_renew_off_on": min(
+                (row["occurred_on"] for row in period["after"] if row["event_type"] == "auto_renew_off"), default=None
+            ),
             "_reason": (ended[0].get("end_reason") if ended else None, "auto_renew_off" in types, "payment_failed" in types),
         }
 
@@ -504,7 +508,13 @@ class _Marts:
                 churned = ends
                 told = ended if ended in {"voluntary", "payment_failure"} else None
                 reason = told or ("voluntary" if is_off else "payment_failure" if has_failed else "unknown")
-        period |= {"churned_on": churned, "churn_reason": reason, "is_converted": converted, "settles_on": due, "is_settled": due <= self.today}
+        period |= {
+            "churned_on": churned,
+            "churn_reason": reason,
+            "is_converted": converted,
+            "settles_on": due,
+            "is_settled": due <= self.today,
+        }
 
     def _mrr(self, periods: Table) -> Table:
         paid = [p for p in periods.values() if p["kind"] == "paid" and p["mrr_amount"]]
@@ -523,7 +533,8 @@ class _Marts:
             opening = sum(before.values())
             for listener in listeners:
                 now = sum(
-                    (p["mrr_amount"] for p in paid if p["listener_key"] == listener and p["period_from_on"] <= on < p["period_to_on"]), Decimal(0)
+                    (p["mrr_amount"] for p in paid if p["listener_key"] == listener and p["period_from_on"] <= on < p["period_to_on"]),
+                    Decimal(0),
                 )
                 was, step = before[listener], now - before[listener]
                 if was == 0 and now > 0:

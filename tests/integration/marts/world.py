@@ -14,7 +14,7 @@ import pyarrow as pa
 from nocturne.datasets import DATASETS, Type
 from nocturne.ledger import Mark, MemoryMarks
 from nocturne.marts import build_marts, publish_marts
-from nocturne.postgres import fetch, load_arrow
+from nocturne.postgres import Connection, connect, fetch, load_arrow, statement
 from nocturne.receipts import Receipt
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
@@ -124,16 +124,23 @@ class World:
         """All rows of a published mart."""
         return fetch(self.settings, f"SELECT {columns} FROM {schema or self.tenant.marts_schema}.{name}", role=self.tenant.owner_role)
 
-    def contents(self, schema: str | None = None) -> dict[str, list[tuple[Any, ...]]]:
-        """Every published mart (or every mart of another schema), its rows sorted: two equal answers are equal marts."""
-        marts = [row["mart"] for row in self.mart("_publishes", "DISTINCT mart")]
-        found = {}
-        for name in sorted(marts):
-            found[name] = sorted(
-                (tuple(sorted(row.items())) for row in self.mart(name, schema=schema)),
-                key=lambda row: str([(column, str(value)) for column, value in row]),
-            )
-        return found
+    def contents(self, schema: str | None = None) -> dict[str, list[str]]:
+        """Every published mart (or the same marts in another schema), its rows as sorted text: two equal answers are equal marts."""
+        with connect(self.settings, role=self.tenant.owner_role) as connection:
+            marts = connection.execute(
+                statement(f"SELECT DISTINCT mart FROM {self.tenant.marts_schema}._publishes ORDER BY mart")
+            ).fetchall()
+            there = [mart for (mart,) in marts if self._stands(connection, schema or self.tenant.marts_schema, mart)]
+            return {mart: self._rows(connection, schema or self.tenant.marts_schema, mart) for mart in there}
+
+    @staticmethod
+    def _stands(connection: Connection, schema: str, mart: str) -> bool:
+        return connection.execute("SELECT to_regclass(%s)", (f"{schema}.{mart}",)).fetchone() != (None,)
+
+    @staticmethod
+    def _rows(connection: Connection, schema: str, mart: str) -> list[str]:
+        query = f"SELECT to_jsonb(m)::text FROM {schema}.{mart} AS m ORDER BY 1"
+        return [row for (row,) in connection.execute(statement(query)).fetchall()]
 
 
 def local(text: str, zone: str = "Europe/Paris", *, fold: int = 0) -> datetime:

@@ -198,6 +198,15 @@ def test_the_reader_may_read_predictions(trained: Trained) -> None:
     assert fetch(trained.settings, query, role=trained.tenant.reader_role)[0]["n"] > 0
 
 
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_the_receipt_of_the_night_says_who_answered_and_how_good_it_is(trained: Trained, name: str) -> None:
+    judged = trained.fact("judge", name)
+    for facts in (trained.fact("predict", name), predict(trained.tenant, DAY, trained.settings, trained.marks).entry(name).facts):  # type: ignore[union-attr]
+        assert {key: facts[key] for key in ("version", "metric", "value", "baseline")} == {
+            key: judged[key] for key in ("version", "metric", "value", "baseline")
+        }
+
+
 # running again -----------------------------------------------------------------------------------------------------------
 
 

@@ -115,3 +115,8 @@ def test_what_comes_every_month_is_of_the_month() -> None:
     assert one is not None
     assert is_of_the_month(renewals, DAY, one)
     assert not is_of_the_month(series(4_800), DAY, one)
+
+
+def test_where_nothing_ever_happened_there_is_nothing_usual() -> None:
+    nothing = dict.fromkeys(series(), 0.0)
+    assert compare(nothing, DAY, noise=0.0) is None

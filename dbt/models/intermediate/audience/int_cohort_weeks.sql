@@ -7,14 +7,6 @@
 ) }}
 {%- set changed_weeks = ref('int_changed_weeks') %}
 
-{%- macro week_days(weeks) -%}
-    (
-        select weeks.week_on + days.number as played_on
-        from {{ weeks }} as weeks
-        cross join generate_series(0, 6) as days (number)
-    ) as of_weeks
-{%- endmacro %}
-
 with listened as (
     select
         listener_key,

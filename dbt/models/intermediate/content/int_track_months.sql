@@ -8,14 +8,6 @@
 {#- A step on the way to a track's numbers of all time: a night adds up the months that it changed, not all days since the first. -#}
 {%- set changed_months = ref('int_changed_months') %}
 
-{%- macro month_days(months) -%}
-    (
-        select days.played_on::date as played_on
-        from {{ months }} as months
-        cross join generate_series(months.month_on, months.month_on + interval '1 month - 1 day', interval '1 day') as days (played_on)
-    ) as of_months
-{%- endmacro %}
-
 with days as (
     select
         *,

@@ -5,9 +5,9 @@
     indexes=[{'columns': ['played_on'], 'unique': true}],
     meta={'scope': {'relation': 'int_window_days', 'columns': {'played_on': 'day_on'}}, 'day': 'played_on'}
 ) }}
-{#- A listener who streamed on a day counts as one of the last 28 days until 27 days later, or until the next day on which he streams,
-    which then counts him. So every listener-day opens an interval and closes one, and distinct listeners of every day's window are a
-    running sum: nobody is counted twice, and no window is scanned of its own. -#}
+{#- A stream makes its listener count from its day until 27 days later, or until the listener's next day with a stream, which takes
+    over. So every such day opens an interval and closes one, and the distinct listeners of every day's window are a running sum: nobody is
+    counted twice, and no window is scanned on its own. -#}
 {%- set window_days = ref('int_window_days') %}
 
 with asked as (

@@ -72,7 +72,7 @@ select
     levels.amount,
     case
         when levels.opening_amount = 0 and levels.changed_before_on is null then 'new'
-        -- who comes back within the grace was never churned: what he lapsed by, he now expands by
+        -- coming back within the grace is no reactivation, for there was no churn: the lapse contracted, the return expands
         when levels.opening_amount = 0 and levels.changed_on <= levels.changed_before_on + rules.churn_grace_days then 'expansion'
         when levels.opening_amount = 0 then 'reactivation'
         when churns.churned_on is not null and levels.closing_amount = 0 then 'churn'

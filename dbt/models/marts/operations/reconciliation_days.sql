@@ -15,10 +15,6 @@
     'statements': 'period_ends_on',
 } %}
 
-{%- macro counted_days(changed, dataset) -%}
-    (select event_on from {{ changed }} where dataset = '{{ dataset }}') as of_dataset
-{%- endmacro %}
-
 with silver as (
     select * from {{ ref('stg_silver_rows') }}
     where

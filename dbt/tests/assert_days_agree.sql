@@ -1,0 +1,26 @@
+{{ config(tags=['ci'], enabled=has('plays')) }}
+-- The same plays and streams of every day, however they are cut.
+
+with cuts as (
+    select 'plays' as mart, played_on, count(*) as play_count, count(*) filter (where is_stream) as stream_count
+    from {{ ref('plays') }}
+    group by played_on
+    union all
+    select 'activity_days', played_on, play_count, stream_count
+    from {{ ref('activity_days') }}
+    where play_count > 0
+    {%- for mart in ('listener_days', 'track_days', 'genre_days') %}
+    union all
+    select '{{ mart }}', played_on, sum(play_count), sum(stream_count)
+    from {{ ref(mart) }}
+    group by played_on
+    having sum(play_count) > 0
+    {%- endfor %}
+)
+
+select
+    played_on,
+    array_agg(mart) as marts
+from cuts
+group by played_on
+having count(*) <> 5 or min(play_count) <> max(play_count) or min(stream_count) <> max(stream_count)
