@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup nightly up down test test-slow check format lock bench docs clean
+.PHONY: help setup nightly up down test test-slow check format lock bench clean
 
 help: ## say what each command does
 	@echo "Nocturne: nightly analytics for music streaming, many tenants on one installation."

@@ -35,6 +35,8 @@ class Station:
         return f"**{self.name}** leaves {self.leaves}.\n\n**When it fails:** {self.triage}\n"
 
 
+# The lease begins with bronze: two runs that load the same batch at once would each add its rows, and silver must not read a batch that
+# another run is replacing.
 _STATIONS = (
     Station(
         "land",
@@ -49,6 +51,7 @@ _STATIONS = (
         "Delta `bronze/<dataset>`, each batch replaced whole",
         "an unreadable file or an absent column is named with its file. Have the file delivered again (it is taken again when it changed), "
         "or correct the mapping in the tenant's file; then clear this task.",
+        changes_tenant=True,
     ),
     Station(
         "gate_bronze",
@@ -56,6 +59,7 @@ _STATIONS = (
         "a receipt; batches that passed are open to silver",
         "the message names the check, what was seen and what was allowed. Nothing flows around the gate: correct the delivery, or the "
         "check in `expectations/bronze/`, then clear this task. Yesterday's marts and reports stand.",
+        changes_tenant=True,
     ),
     Station(
         "refine_silver",
