@@ -40,9 +40,9 @@ sources:
   - {{name: subscriptions, dataset: subscription_events, kind: files, location: "{slug}/subscriptions/{{day}}.ndjson"}}
   - {{name: payments, dataset: payments, kind: files, format: csv, location: "{slug}/payments/{{day}}.csv"}}
   - {{name: listeners, dataset: listeners, kind: files, location: "{slug}/listeners/{{day}}.ndjson"}}
-  - {{name: plans, dataset: plans, kind: files, location: "{slug}/plans.ndjson"}}
-  - {{name: tracks, dataset: tracks, kind: files, format: parquet, location: "{slug}/tracks.parquet"}}
-  - {{name: artists, dataset: artists, kind: files, location: "{slug}/artists.ndjson"}}
+  - {{name: plans, dataset: plans, kind: files, location: "{slug}/plans/{{day}}.ndjson"}}
+  - {{name: tracks, dataset: tracks, kind: files, format: parquet, location: "{slug}/tracks/{{day}}.parquet"}}
+  - {{name: artists, dataset: artists, kind: files, location: "{slug}/artists/{{day}}.ndjson"}}
 """
 
 
