@@ -375,8 +375,8 @@ class Table:
         filters = [(self.partition, "in", list(parts))] if self.partition else None
         by = [self.partition] if self.partition else None
         for attempt in range(_COMMIT_ATTEMPTS):
-            delta = self._open() or self._create()
             try:
+                delta = self._open() or self._create()  # writers that meet before the first version also meet at its creation
                 with _writing(self.title):
                     delta.create_write_transaction(
                         actions, "overwrite", _delta_schema(self.columns), partition_by=by, partition_filters=filters
