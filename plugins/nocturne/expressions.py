@@ -154,6 +154,8 @@ def _check_node(node: exp.Expression, text: str) -> None:
         raise ExpressionError(f"{text!r}: {node.sql('duckdb')} must be a plain column name (json: use ->>)")
     if isinstance(node, exp.Identifier) and not node.args.get("quoted") and not re.fullmatch(r"[\w$]+", node.name):
         raise ExpressionError(f"{text!r}: a column called {node.name} stands in double quotes")
+    if isinstance(node, exp.Identifier) and not node.name:
+        raise ExpressionError(f'{text!r}: "" names no column (an empty text stands in single quotes)')
     if isinstance(node, exp.Is) and not isinstance(node.expression, (exp.Null, exp.Boolean)):
         raise ExpressionError(f"{text!r}: {node.sql('duckdb')}: only null, true and false are asked for with IS")
     if isinstance(node, exp.In) and not node.expressions:

@@ -292,6 +292,7 @@ def _trees() -> st.SearchStrategy[exp.Expression]:
 
 @settings(max_examples=300)
 @given(_trees())
+@example(exp.Anonymous(this="length", expressions=[exp.Literal.string(""), exp.column("", quoted=True)]))
 def test_no_tree_that_sql_can_be_written_from_does_harm(tree: exp.Expression) -> None:
     try:
         text = tree.sql("duckdb")
