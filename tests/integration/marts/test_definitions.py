@@ -14,6 +14,7 @@ from tests.integration.marts.reference import differences
 from tests.integration.marts.world import World, local, make_tenant
 
 TODAY = date(2026, 4, 30)
+RULES = {"stream_rule": [{"from": "2025-01-01", "value": "gte"}, {"from": "2026-03-10", "value": "gt"}]}
 WINTER, SUMMER = date(2025, 10, 26), date(2026, 3, 29)  # days of 25 and of 23 hours in Paris
 
 
@@ -136,8 +137,7 @@ def tell(world: World, listener: str, kind: str, first: date, until: date, **mor
 
 @pytest.fixture(scope="module")
 def world(new_world: Callable[[Tenant], World]) -> World:
-    rules = {"stream_rule": [{"from": "2025-01-01", "value": "gte"}, {"from": "2026-03-10", "value": "gt"}]}
-    made = new_world(make_tenant("definitions", begins_on=date(2025, 10, 1), sees_whole_market=True, rules=rules))
+    made = new_world(make_tenant("definitions", begins_on=date(2025, 10, 1), sees_whole_market=True, rules=RULES))
     fill(made)
     made.night(TODAY)
     return made

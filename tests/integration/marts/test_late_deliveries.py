@@ -29,7 +29,7 @@ def forget_what_was_published(world: World) -> None:
         connection.execute(statement(f"UPDATE {world.tenant.build_schema}._builds SET fingerprint = 'another code'"))
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3, 4, 8))])
 def test_nights_of_late_rows_end_where_a_build_from_nothing_ends(new_world: Callable[[Tenant], World], seed: int) -> None:
     world = new_world(make_tenant("lateness"))
     made = random_world(world, seed, FIRST, LAST, plays=80)

@@ -1,0 +1,320 @@
+"""From silver in the lake to PostgreSQL: what differs is loaded, what changed by it is written down, and a kill leaves nothing half done."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from nocturne import lake, postgres
+from nocturne.errors import DatabaseUnavailable
+from nocturne.installation.database import EmbeddedDatabase
+from nocturne.ledger import Ledger, Mark
+from nocturne.postgres import connect, fetch, statement
+from nocturne.receipts import Receipt
+from nocturne.settings import PROJECT, Settings
+from nocturne.tenants import Tenant
+from nocturne.warehouse import load_warehouse
+from tests.integration.marts.world import arrow, make_tenant
+
+TODAY = date(2026, 1, 9)
+SOME = ("plays", "payments", "tracks")
+RAW = ("plays", "payments", "tracks", "rules", "tenant", "time_zones", "silver_rows", "reconciliation", "_loaded")
+_NUMBERS = itertools.count(1)
+
+
+def play(name: str, on: str, listener: str = "l1", length: int = 40_000) -> dict[str, Any]:
+    day = date.fromisoformat(on)
+    at = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+    own = {"play_id": name, "listener_key": listener, "track_id": "t1", "played_at": at, "played_on": day}
+    return own | {"ms_played": length, "received_on": day}
+
+
+@dataclass
+class Silver:
+    """Silver of one tenant, and the load of it."""
+
+    tenant: Tenant
+    settings: Settings
+    ledger: Ledger
+
+    def write(self, dataset: str, rows: Iterable[dict[str, Any]], parts: Iterable[str] = (), *, mark: str = "") -> None:
+        """Make `rows` all that these event dates hold (the whole dataset, of a reference dataset), with their marks."""
+        parts, table = list(parts), arrow(dataset, list(rows)).read_all()
+        with lake.duck(self.settings) as connection:
+            connection.register("rows", table)
+            lake.table(self.settings, self.tenant, "silver", dataset).replace(connection, "SELECT * FROM rows", parts)
+        date_column = "played_on" if dataset == "plays" else "paid_on"
+        on = [str(row[date_column]) for row in table.to_pylist()] if parts else ["all"] * len(table)
+        content = hashlib.sha256(str(table.to_pylist()).encode()).hexdigest()
+        marks = {part: Mark(mark or content, {"rows": on.count(part), "duplicates": 1}) for part in parts or ["all"]}
+        self.ledger.mark(self.tenant, "silver", dataset, marks)
+
+    def load(self, day: date = TODAY) -> Receipt:
+        """Run the station."""
+        return load_warehouse(self.tenant, day, self.settings, self.ledger)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Rows of a query; {raw} is the warehouse's schema."""
+        return [tuple(row.values()) for row in fetch(self.settings, query.format(raw=self.tenant.raw_schema), role=self.tenant.owner_role)]
+
+    def touched(self) -> set[tuple[Any, ...]]:
+        """What must be looked at again."""
+        return set(self.rows("SELECT dataset, event_on FROM {raw}._touched"))
+
+    def publish(self) -> None:
+        """As if the marts had been published."""
+        with connect(self.settings, role=self.tenant.owner_role) as connection:
+            for table in ("_touched", "_touched_listeners", "_touched_rows"):
+                connection.execute(statement(f"DELETE FROM {self.tenant.raw_schema}.{table}"))
+
+    def contents(self) -> dict[str, list[tuple[Any, ...]]]:
+        """All tables and what is touched, without the instants of loading."""
+        found = {name: self.rows(f"SELECT to_jsonb(t)::text FROM {{raw}}.{name} AS t ORDER BY 1") for name in RAW}
+        for name in ("_touched", "_touched_listeners", "_touched_rows"):
+            found[name] = self.rows(f"SELECT (to_jsonb(t) - 'touched_at')::text FROM {{raw}}.{name} AS t ORDER BY 1")
+        return found
+
+
+@pytest.fixture
+def silver(database: Settings, ledger: Ledger, provisioned: Callable[[Tenant], Tenant]) -> Silver:
+    made = Silver(provisioned(make_tenant(f"loading{next(_NUMBERS)}", SOME)), database, ledger)
+    made.write("plays", [play("p1", "2026-01-01"), play("p2", "2026-01-02"), play("p3", "2026-01-02", "l2")], ["2026-01-01", "2026-01-02"])
+    made.write("tracks", [{"track_id": "t1", "title": "One", "received_on": date(2026, 1, 1)}])
+    return made
+
+
+def test_everything_is_loaded_once(silver: Silver) -> None:
+    first = silver.load()
+    assert (first.count("loaded"), first.entry("payments").skipped) == (4, True)  # type: ignore[union-attr]
+    assert silver.rows("SELECT play_id, played_on, ms_played FROM {raw}.plays ORDER BY 1") == [
+        ("p1", date(2026, 1, 1), 40_000),
+        ("p2", date(2026, 1, 2), 40_000),
+        ("p3", date(2026, 1, 2), 40_000),
+    ]
+    assert silver.rows("SELECT event_on, rows, duplicates FROM {raw}.silver_rows WHERE dataset = 'plays' ORDER BY 1") == [
+        (date(2026, 1, 1), 1, 1),
+        (date(2026, 1, 2), 2, 1),
+    ]
+    stands = silver.contents()
+    second = silver.load()
+    assert all(entry.skipped for entry in second.entries)
+    assert silver.contents() == stands
+
+
+def test_a_changed_date_is_replaced_and_only_it_and_its_changed_listeners_are_touched(silver: Silver) -> None:
+    silver.load()
+    silver.publish()
+    silver.write(
+        "plays", [play("p2", "2026-01-02"), play("p3", "2026-01-02", "l2", 50_000), play("p4", "2026-01-02", "l3")], ["2026-01-02"]
+    )
+    receipt = silver.load()
+    assert receipt.entry("plays").event_dates == (date(2026, 1, 2),)  # type: ignore[union-attr]
+    assert silver.touched() == {("plays", date(2026, 1, 2))}
+    assert silver.rows("SELECT listener_key FROM {raw}._touched_listeners ORDER BY 1") == [("l2",), ("l3",)]
+    assert silver.rows("SELECT count(*) FROM {raw}.plays") == [(4,)]
+
+
+def test_a_listener_whose_row_went_is_touched(silver: Silver) -> None:
+    silver.load()
+    silver.publish()
+    silver.write("plays", [play("p2", "2026-01-02")], ["2026-01-02"])
+    silver.load()
+    assert silver.rows("SELECT listener_key, event_on FROM {raw}._touched_listeners") == [("l2", date(2026, 1, 2))]
+
+
+def test_a_date_that_was_rebuilt_to_the_same_rows_touches_nothing(silver: Silver) -> None:
+    silver.load()
+    silver.publish()
+    silver.write("plays", [play("p1", "2026-01-01")], ["2026-01-01"], mark="another version of silver's code")
+    assert silver.load().count("loaded") == 1
+    assert silver.touched() == set()
+
+
+def test_a_date_that_silver_no_longer_has_goes(silver: Silver) -> None:
+    silver.load()
+    silver.publish()
+    lake.table(silver.settings, silver.tenant, "silver", "plays").delete(["2026-01-01"])
+    silver.ledger.unmark(silver.tenant, "silver", "plays", ["2026-01-01"])
+    silver.load()
+    assert silver.rows("SELECT play_id FROM {raw}.plays ORDER BY 1") == [("p2",), ("p3",)]
+    assert silver.touched() == {("plays", date(2026, 1, 1))}
+    assert silver.rows("SELECT count(*) FROM {raw}.silver_rows WHERE dataset = 'plays'") == [(1,)]
+
+
+def test_reference_rows_are_told_as_they_were_and_as_they_are(silver: Silver) -> None:
+    silver.load()
+    silver.publish()
+    both = [{"track_id": track, "title": title, "received_on": date(2026, 1, 1)} for track, title in (("t1", "One, again"), ("t2", "Two"))]
+    silver.write("tracks", both)
+    silver.load()
+    assert silver.touched() == {("tracks", None)}
+    changed = silver.rows("SELECT row ->> 'track_id' AS track_id, row ->> 'title' AS title FROM {raw}._touched_rows ORDER BY 1, 2")
+    assert changed == [("t1", "One"), ("t1", "One, again"), ("t2", "Two")]
+
+
+def test_types_survive_the_way(silver: Silver) -> None:
+    row = {"payment_id": "x", "listener_key": "l1", "status": "succeeded", "currency": "EUR", "method": "Übertrag", "tax_amount": None}
+    row |= {"paid_at": datetime(2026, 1, 2, 23, 59, 59, 123456, UTC), "paid_on": date(2026, 1, 3), "amount": "12345678901.123456"}
+    silver.write("payments", [row | {"received_on": date(2026, 1, 3)}], ["2026-01-03"])
+    silver.load()
+    (found,) = silver.rows("SELECT amount::text, paid_at, tax_amount, method FROM {raw}.payments")
+    assert found == ("12345678901.123456", row["paid_at"], None, "Übertrag")
+
+
+def test_a_rule_touches_the_dates_on_which_its_value_differs(silver: Silver) -> None:
+    silver.load()
+    silver.publish()
+    values = (("2026-01-01", 30_000), ("2026-01-02", 20_000), ("2027-01-01", 1))
+    rules = {"stream_min_ms": [{"from": since, "value": value} for since, value in values]}
+    silver.tenant = make_tenant(silver.tenant.slug, SOME, rules=rules)
+    silver.load()
+    assert silver.touched() == {("rules", None), ("rules", date(2026, 1, 2))}
+    silver.publish()
+    silver.load()
+    assert silver.touched() == set()
+
+
+def test_the_business_day_goes_on_and_never_back(silver: Silver) -> None:
+    silver.load(date(2026, 1, 9))
+    silver.publish()
+    silver.load(date(2026, 1, 3))
+    assert silver.touched() == set()
+    silver.load(date(2026, 1, 10))
+    assert silver.rows("SELECT business_day FROM {raw}.tenant") == [(date(2026, 1, 10),)]
+    assert silver.touched() == {("tenant", date(2026, 1, 10))}
+
+
+def test_batches_are_reconciled(silver: Silver) -> None:
+    facts = {"received_on": "2026-01-02", "rows": 10, "left_out": 1}
+    silver.ledger.mark(silver.tenant, "bronze", "plays", {"plays/2026-01-02": Mark("b", facts), "plays/2026-01-03": Mark("b", facts)})
+    silver.ledger.mark(silver.tenant, "quarantine", "plays", {"plays/2026-01-02": Mark("q", {"rows": 10, "valid": 7, "quarantined": 2})})
+    silver.load()
+    query = "SELECT batch, delivered, left_out, valid, quarantined FROM {raw}.reconciliation ORDER BY 1"
+    assert silver.rows(query) == [("plays/2026-01-02", 10, 1, 7, 2), ("plays/2026-01-03", 10, 1, None, None)]
+    assert ("reconciliation", date(2026, 1, 2)) in silver.touched()
+
+
+def test_tables_of_datasets_that_the_tenant_does_not_have_are_not_made(silver: Silver) -> None:
+    silver.load()
+    query = "SELECT relname::text FROM pg_class WHERE relnamespace = '{raw}'::regnamespace AND relkind = 'r'"
+    tables = {name for (name,) in silver.rows(query)}
+    assert {"plays", "payments", "tracks"} <= tables
+    assert not tables & {"interactions", "plans", "rights"}
+
+
+def test_a_table_of_an_older_declaration_gains_its_columns_and_is_loaded_again(silver: Silver) -> None:
+    silver.load()
+    silver.publish()
+    raw = silver.tenant.raw_schema
+    with connect(silver.settings, role=silver.tenant.owner_role) as connection:
+        connection.execute(statement(f"ALTER TABLE {raw}.tracks DROP COLUMN title"))
+        # the shape of the table is part of what `_loaded` says
+        connection.execute(statement(f"UPDATE {raw}._loaded SET fingerprint = 'of fewer columns' WHERE dataset = 'tracks'"))
+    silver.load()
+    assert silver.rows("SELECT track_id, title FROM {raw}.tracks") == [("t1", "One")]
+    assert silver.touched() == {("tracks", None)}
+
+
+def test_a_load_that_is_killed_anywhere_is_finished_by_the_next(silver: Silver) -> None:
+    silver.load()
+    silver.publish()
+    silver.write("plays", [play("p1", "2026-01-01", length=1), play("p5", "2026-01-01", "l5")], ["2026-01-01"])
+    silver.write("tracks", [{"track_id": "t1", "title": "Another", "received_on": date(2026, 1, 1)}])
+    arguments = [sys.executable, "-c", _KILL, json.dumps(silver.tenant.model_dump(mode="json", by_alias=True)), "2026-01-10"]
+    states: list[dict[str, Any]] = []
+    kills = 0
+    with subprocess.Popen(arguments, env=_environment(silver.settings), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as killer:
+        assert killer.stdin is not None
+        assert killer.stdout is not None
+        while killer.stdout.readline() == "killed\n":
+            kills += 1
+            found = silver.contents()
+            # what was committed stays: the next load begins with what is left, at its first boundary
+            is_new = found not in states
+            states += [found] if is_new else []
+            killer.stdin.write("anew\n" if is_new else "on\n")
+            killer.stdin.flush()
+    assert kills > 25
+    # before anything, and after each of the three transactions that had something to do
+    assert len(states) == 4
+    stands = silver.contents()
+    silver.load(date(2026, 1, 10))
+    assert silver.contents() == stands
+    plays = silver.rows("SELECT play_id, ms_played FROM {raw}.plays ORDER BY 1")
+    assert plays == [("p1", 1), ("p2", 40_000), ("p3", 40_000), ("p5", 40_000)]
+    assert silver.touched() == {("plays", date(2026, 1, 1)), ("tracks", None), ("tenant", date(2026, 1, 10))}
+
+
+_KILL = """
+import json, os, signal, sys
+from datetime import date
+import adbc_driver_postgresql.dbapi, pyarrow
+from nocturne import postgres
+from nocturne.ledger import Ledger
+from nocturne.settings import load_settings
+from nocturne.tenants import Tenant
+from nocturne.warehouse import facts, load_warehouse
+
+tenant, day, settings = Tenant.model_validate(json.loads(sys.argv[1])), date.fromisoformat(sys.argv[2]), load_settings()
+boundary = 0
+while True:
+    boundary += 1
+    child = os.fork()
+    if not child:
+        left = boundary
+        def at_write(what):
+            global left
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+        postgres.at_write = facts.at_write = at_write
+        load_warehouse(tenant, day, settings, Ledger(settings))
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print("killed" if os.WIFSIGNALED(status) else "done", flush=True)
+    told = sys.stdin.readline()
+    if not os.WIFSIGNALED(status) or not told:
+        break
+    if told == "anew\\n":
+        boundary = 0
+"""
+
+
+def test_a_database_that_goes_away_in_the_middle_is_told_and_the_next_load_finishes(
+    silver: Silver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = EmbeddedDatabase(silver.settings, {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"})
+
+    def stop(what: str) -> None:
+        if what.startswith("copied into") and what.endswith(".plays"):
+            server.stop(mode="immediate")
+
+    monkeypatch.setattr(postgres, "at_write", stop)
+    try:
+        with pytest.raises(DatabaseUnavailable):
+            silver.load()
+    finally:
+        monkeypatch.undo()
+        server.start()
+    assert silver.load().count("loaded") == 4
+    assert silver.rows("SELECT count(*) FROM {raw}.plays") == [(3,)]
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    assert settings.master_key is not None
+    return {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": f"{PROJECT / 'plugins'}:{PROJECT}",
+        "NOCTURNE_VAR": str(settings.var),
+        "NOCTURNE_MASTER_KEY": settings.master_key.get_secret_value(),
+        "NOCTURNE_POSTGRES_PORT": str(settings.postgres_port),
+    }
