@@ -44,6 +44,7 @@ test-slow: setup ## run the slow tests
 check: setup ## lint, types, contracts between the rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	cd dbt && $(BIN)/sqlfluff lint --processes 2 models tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports --cache-dir $(VAR)/cache/import-linter
 	$(BIN)/nocturne tenants check
@@ -51,6 +52,7 @@ check: setup ## lint, types, contracts between the rooms
 format: setup ## write the code's form anew
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	cd dbt && $(BIN)/sqlfluff fix --processes 2 models tests
 
 bench: setup ## run one benchmark: make bench NAME=nightly (its last line is JSON)
 	@test -n "$(NAME)" || { echo "which one? make bench NAME=..., of:"; ls benchmarks/*.py | xargs -n1 basename -s .py; exit 2; }

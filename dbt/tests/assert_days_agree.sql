@@ -2,16 +2,28 @@
 -- The same plays and streams of every day, however they are cut.
 
 with cuts as (
-    select 'plays' as mart, played_on, count(*) as play_count, count(*) filter (where is_stream) as stream_count
+    select
+        'plays' as mart,
+        played_on,
+        count(*) as play_count,
+        count(*) filter (where is_stream) as stream_count
     from {{ ref('plays') }}
     group by played_on
     union all
-    select 'activity_days', played_on, play_count, stream_count
+    select
+        'activity_days' as mart,
+        played_on,
+        play_count,
+        stream_count
     from {{ ref('activity_days') }}
     where play_count > 0
     {%- for mart in ('listener_days', 'track_days', 'genre_days') %}
     union all
-    select '{{ mart }}', played_on, sum(play_count), sum(stream_count)
+    select
+        '{{ mart }}' as mart,
+        played_on,
+        sum(play_count) as play_count,
+        sum(stream_count) as stream_count
     from {{ ref(mart) }}
     group by played_on
     having sum(play_count) > 0

@@ -2,14 +2,14 @@
 
     With `day` and `of`, a night looks at the dates that the build has changed; a full build, and CI, look at all rows. -#}
 {% test grain(model, key, day=none) %}
-    {%- set unfinished = key | join(' is null or ') ~ ' is null' %}
+{%- set unfinished = key | join(' is null or ') ~ ' is null' %}
     select
         {{ key | join(', ') }},
         count(*) as row_count
     from {{ model }}
-    {% if day and not flags.FULL_REFRESH -%}
+{% if day and not flags.FULL_REFRESH -%}
     where {{ day }} in (select changed_on from {{ model.schema }}._changed where model = '{{ model.identifier }}')
     {% endif -%}
-    group by {{ key | join(', ') }}
+group by {{ key | join(', ') }}
     having count(*) > 1 or {{ unfinished }}
 {% endtest %}

@@ -22,14 +22,15 @@ with days as (
         listener_days.*,
         affected.month_on
     from {{ affected_months }} as affected
-    cross join lateral (
-        select * from {{ ref('listener_days') }} as any_day
-        where
-            any_day.listener_key = affected.listener_key
-            and any_day.played_on >= affected.month_on
-            and any_day.played_on < affected.month_on + interval '1 month'
-        offset 0
-    ) as listener_days
+    cross join
+        lateral (
+            select * from {{ ref('listener_days') }} as any_day
+            where
+                any_day.listener_key = affected.listener_key
+                and any_day.played_on >= affected.month_on
+                and any_day.played_on < affected.month_on + interval '1 month'
+            offset 0
+        ) as listener_days
     {%- endif %}
 )
 

@@ -19,7 +19,10 @@ with asked as (
     select changed.day_on from {{ window_days }} as changed
     where
         changed.day_on in (select days.day_on from {{ ref('int_days') }} as days)
-        or exists (select 1 from {{ ref('listener_days') }} as heard where changed.day_on = heard.played_on)
+        or exists (
+            select 1 from {{ ref('listener_days') }} as heard
+            where changed.day_on = heard.played_on
+        )
     union
     select days.day_on from {{ ref('int_days') }} as days
     where days.day_on not in (select standing.played_on from {{ this }} as standing)

@@ -25,7 +25,8 @@ with recursive
 
 -- days on which a rule was changed: everybody's sessions, streams and completions
 ruled_days as (
-    select event_on from {{ touched }} where dataset = 'rules' and event_on is not null
+    select event_on from {{ touched }}
+    where dataset = 'rules' and event_on is not null
 ),
 
 -- days on which a track was heard whose duration, artist or genre may have been changed
@@ -34,39 +35,55 @@ track_days as (
         heard.track_id,
         heard.played_on
     from {{ as_built('track_days') }} as heard
-    where heard.track_id in (select touched_row ->> 'track_id' from {{ touched_rows }} where dataset = 'tracks')
+    where heard.track_id in (
+            select touched_row ->> 'track_id' from {{ touched_rows }}
+            where dataset = 'tracks'
+        )
 ),
 
 -- `offset 0` keeps the planner from turning a look into the index for each of few days into a scan of all history
 touched as (
-    select listener_key, event_on from {{ listeners }} where dataset in ('plays', 'interactions')
+    select
+        listener_key,
+        event_on
+    from {{ listeners }}
+    where dataset in ('plays', 'interactions')
     union
-    select played.listener_key, ruled_days.event_on
+    select
+        played.listener_key,
+        ruled_days.event_on
     from ruled_days
-    cross join lateral (
-        select plays.listener_key from {{ plays }} as plays
-        where plays.played_on = ruled_days.event_on
-        offset 0
-    ) as played
+    cross join
+        lateral (
+            select plays.listener_key from {{ plays }} as plays
+            where plays.played_on = ruled_days.event_on
+            offset 0
+        ) as played
     union
-    select acted.listener_key, ruled_days.event_on
+    select
+        acted.listener_key,
+        ruled_days.event_on
     from ruled_days
-    cross join lateral (
-        select interactions.listener_key from {{ interactions }} as interactions
-        where interactions.interacted_on = ruled_days.event_on and interactions.listener_key is not null
-        offset 0
-    ) as acted
+    cross join
+        lateral (
+            select interactions.listener_key from {{ interactions }} as interactions
+            where interactions.interacted_on = ruled_days.event_on and interactions.listener_key is not null
+            offset 0
+        ) as acted
     union
-    select played.listener_key, track_days.played_on
+    select
+        played.listener_key,
+        track_days.played_on
     from (select distinct heard.played_on from track_days as heard) as heard_days
-    cross join lateral (
-        select
-            plays.listener_key,
-            plays.track_id
-        from {{ plays }} as plays
-        where plays.played_on = heard_days.played_on
-        offset 0
-    ) as played
+    cross join
+        lateral (
+            select
+                plays.listener_key,
+                plays.track_id
+            from {{ plays }} as plays
+            where plays.played_on = heard_days.played_on
+            offset 0
+        ) as played
     inner join track_days on heard_days.played_on = track_days.played_on and played.track_id = track_days.track_id
 ),
 
@@ -78,18 +95,25 @@ spans as (
         events.first_at,
         events.last_at
     from touched
-    cross join lateral (
-        select
-            min(heard.started_at) as first_at,
-            max(heard.ended_at) as last_at
-        from (
-            select played_at as started_at, ended_at from {{ plays }}
-            where played_on = touched.event_on and listener_key = touched.listener_key and ms_played > 0
-            union all
-            select interacted_at, interacted_at from {{ interactions }}
-            where interacted_on = touched.event_on and listener_key = touched.listener_key
-        ) as heard
-    ) as events
+    cross join
+        lateral (
+            select
+                min(heard.started_at) as first_at,
+                max(heard.ended_at) as last_at
+            from (
+                select
+                    played_at as started_at,
+                    ended_at
+                from {{ plays }}
+                where played_on = touched.event_on and listener_key = touched.listener_key and ms_played > 0
+                union all
+                select
+                    interacted_at as started_at,
+                    interacted_at as ended_at
+                from {{ interactions }}
+                where interacted_on = touched.event_on and listener_key = touched.listener_key
+            ) as heard
+        ) as events
     where events.first_at is not null
 ),
 
@@ -124,9 +148,15 @@ near as (
 
 -- a chain of sessions that reaches into a day brings its other days, and those the chains that reach into them
 reached as (
-    select listener_key, event_on from touched
+    select
+        listener_key,
+        event_on
+    from touched
     union
-    select listener_key, event_on from near
+    select
+        listener_key,
+        event_on
+    from near
     union
     select
         reached.listener_key,
@@ -152,8 +182,8 @@ select
     reached.event_on
 from reached
 where not exists (
-    select 1 from {{ this }} as already
-    where reached.listener_key = already.listener_key and reached.event_on = already.event_on
-)
+        select 1 from {{ this }} as already
+        where reached.listener_key = already.listener_key and reached.event_on = already.event_on
+    )
 
 {%- endif %}

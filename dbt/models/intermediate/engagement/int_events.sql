@@ -6,7 +6,10 @@ with rules as (
 ),
 
 tracks as (
-    select track_id, duration_ms from {{ ref('stg_tracks') }}
+    select
+        track_id,
+        duration_ms
+    from {{ ref('stg_tracks') }}
 ),
 
 plays as (
@@ -37,19 +40,19 @@ events as (
     from plays
     union all
     select
-        'interaction',
-        interaction_id,
+        'interaction' as kind,
+        interaction_id as event_id,
         listener_key,
-        interacted_on,
-        interacted_at,
-        interacted_at,
-        null,
-        null,
-        null,
+        interacted_on as event_on,
+        interacted_at as started_at,
+        interacted_at as ended_at,
+        null as track_id,
+        null as ms_played,
+        null as reason_end,
         country,
         platform,
-        null,
-        null
+        null as is_estimated,
+        null as received_on
     from interactions
 ),
 
@@ -159,7 +162,7 @@ select
     md5(listener_key || '/' || extract(epoch from session_started_at)) as session_key,
     case
         when kind = 'play' then first_value(event_id) over (
-            partition by kind, listener_key, session_started_at, track_id, play_number order by started_at, event_id
-        )
+                partition by kind, listener_key, session_started_at, track_id, play_number order by started_at, event_id
+            )
     end as play_id
 from joined

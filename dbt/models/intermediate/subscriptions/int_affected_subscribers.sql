@@ -21,7 +21,8 @@ with periods as (
 ),
 
 found as (
-    select listener_key from {{ listeners }} where dataset = 'subscription_events'
+    select listener_key from {{ listeners }}
+    where dataset = 'subscription_events'
     union
     -- another price, in the plan's or in the listener's country
     select periods.listener_key
@@ -29,7 +30,8 @@ found as (
     inner join {{ touched_rows }} as touched
         on touched.dataset = 'plans' and periods.plan_id = touched.touched_row ->> 'plan_id'
     union
-    select touched_row ->> 'listener_key' from {{ touched_rows }} where dataset = 'listeners'
+    select touched_row ->> 'listener_key' from {{ touched_rows }}
+    where dataset = 'listeners'
     union
     -- another rate
     select periods.listener_key
@@ -40,7 +42,10 @@ found as (
     -- another rule
     select events.listener_key
     from {{ events }} as events
-    where exists (select 1 from {{ touched }} where dataset = 'rules' and event_on is null)
+    where exists (
+            select 1 from {{ touched }}
+            where dataset = 'rules' and event_on is null
+        )
     union
     -- what is decided by now
     select periods.listener_key
@@ -53,6 +58,9 @@ select found.listener_key
 from found
 where
     found.listener_key is not null
-    and not exists (select 1 from {{ this }} as already where found.listener_key = already.listener_key)
+    and not exists (
+        select 1 from {{ this }} as already
+        where found.listener_key = already.listener_key
+    )
 
 {%- endif %}

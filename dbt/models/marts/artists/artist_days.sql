@@ -14,7 +14,10 @@ with asked as (
     select distinct played_on from {{ ref('plays') }}
     {%- else %}
     select changed.played_on from {{ changed_windows }} as changed
-    where exists (select 1 from {{ ref('plays') }} as plays where changed.played_on = plays.played_on)
+    where exists (
+            select 1 from {{ ref('plays') }} as plays
+            where changed.played_on = plays.played_on
+        )
     {%- endif %}
 ),
 

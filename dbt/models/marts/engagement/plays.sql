@@ -10,7 +10,8 @@
 ) }}
 
 with parts as (
-    select * from {{ ref('int_events') }} where kind = 'play'
+    select * from {{ ref('int_events') }}
+    where kind = 'play'
 ),
 
 rules as (
@@ -36,7 +37,10 @@ resumed as (
         bool_or(is_estimated) as is_estimated,
         (array_agg(reason_end order by started_at desc, event_id desc))[1] as reason_end
     from parts
-    where play_id in (select resumes.play_id from parts as resumes where resumes.is_resume)
+    where play_id in (
+            select resumes.play_id from parts as resumes
+            where resumes.is_resume
+        )
     group by play_id
 ),
 

@@ -20,9 +20,7 @@ with silver as (
     where
         event_on is not null
         and dataset in ('plays', '{{ dates | join("', '") }}')
-        {%- if not builds_all() %}
-        and (dataset, event_on) in (select changed.dataset, changed.event_on from {{ changed }} as changed)
-        {%- endif %}
+        and {% if builds_all() %}true{% else %}(dataset, event_on) in (select * from {{ changed }}){% endif %}
 ),
 
 warehouse as (
@@ -95,8 +93,8 @@ joined as (
         {%- endif %}
     from counted
     {%- if has('plays') %}
-    left join marts on counted.dataset = 'plays' and counted.event_on = marts.event_on
-    left join resumes on counted.dataset = 'plays' and counted.event_on = resumes.event_on
+left join marts on counted.dataset = 'plays' and counted.event_on = marts.event_on
+left join resumes on counted.dataset = 'plays' and counted.event_on = resumes.event_on
     {%- endif %}
 )
 

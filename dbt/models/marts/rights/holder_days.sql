@@ -82,10 +82,10 @@ shares as (
     from held
     union all
     select
-        '(unassigned)',
+        '(unassigned)' as holder_id,
         played_on,
-        null,
-        null,
+        null as holder_name,
+        null as is_own,
         stream_count
     from unassigned
     where abs(stream_count) >= 0.0000005

@@ -85,7 +85,7 @@ endings as (
 latest as (
     select distinct on (subscription_id, from_on) *
     from opened
-    order by subscription_id, from_on, occurred_at desc, event_id desc
+    order by subscription_id asc, from_on asc, occurred_at desc, event_id desc
 ),
 
 -- the price of the day on which the period begins, in the listener's country, else everywhere else, else in the first country
@@ -105,8 +105,8 @@ priced as (
             and latest.from_on >= plans.valid_from_on
             and latest.from_on < plans.valid_to_on
     order by
-        latest.subscription_id,
-        latest.from_on,
+        latest.subscription_id asc,
+        latest.from_on asc,
         coalesce(plans.country = listeners.country, false) desc,
         plans.country = 'WW' desc,
         plans.country
