@@ -249,6 +249,21 @@ class Table:
             return "(SELECT " + ", ".join(f"NULL::{kinds[column]} AS {name(column)}" for column in chosen) + " WHERE false)"
         return f"(SELECT {', '.join(map(name, chosen))} FROM {self.rows_of(files)})"
 
+    def file_names(self, parts: Iterable[str]) -> dict[str, list[str]]:
+        """The names of the data files of each of these parts, below the table's folder."""
+        found: dict[str, list[str]] = {}
+        for file in self.files(parts):
+            found.setdefault(file.part or "", []).append(str(file.path.relative_to(self.path)))
+        return found
+
+    def has_files(self, names: Iterable[str]) -> bool:
+        """Whether all these data files still stand, whichever version names them."""
+        return all((self.path / name).is_file() for name in names)
+
+    def rows_of_names(self, names: Iterable[str]) -> str:
+        """SQL text for FROM: all columns of these data files, which must stand."""
+        return self.rows_of(File(self.path / name, None, 0, 0) for name in names)
+
     def rows_of(self, files: Iterable[File]) -> str:
         """SQL text for FROM: all columns of these data files, committed or not."""
         paths = ", ".join(text(file.path) for file in files)

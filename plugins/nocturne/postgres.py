@@ -89,17 +89,21 @@ class Loader:
         self._connection.commit()
         at_write("committed")
 
+    def rollback(self) -> None:
+        """Undo the transaction; what follows belongs to the next one."""
+        self._connection.rollback()
+
     def execute(self, text: str) -> None:
         """Run one trusted statement."""
         with self._connection.cursor() as cursor:
             cursor.execute(text)
         at_write(text)
 
-    def append(self, schema: str, table: str, rows: pa.RecordBatchReader | pa.Table) -> int:
-        """COPY `rows` behind the rows of an existing table whose columns have the same names; the number of rows."""
+    def append(self, schema: str | None, table: str, rows: pa.RecordBatchReader | pa.Table) -> int:
+        """COPY `rows` behind the rows of an existing table (of no schema: a temporary one) whose columns have the same names; how many."""
         with self._connection.cursor() as cursor:
-            count = int(cursor.adbc_ingest(table, rows, mode="append", db_schema_name=schema))
-        at_write(f"copied into {schema}.{table}")
+            count = int(cursor.adbc_ingest(table, rows, mode="append", db_schema_name=schema, temporary=schema is None))
+        at_write(f"copied into {schema}.{table}" if schema else f"copied into {table}")
         return count
 
     def fetch(self, text: str) -> list[tuple[Any, ...]]:

@@ -91,6 +91,7 @@ FACTS = (
             ("dataset", "text", "The dataset."),
             ("part", "text", "Event date (ISO), or `all` for a reference dataset."),
             ("fingerprint", "text", "Fingerprint of silver's mark and of the table's columns."),
+            ("files", "text", "JSON: silver's data files that it was loaded from; the next load compares them with those of then."),
         ),
         unique=("dataset", "part"),
     ),

@@ -123,6 +123,50 @@ def test_a_changed_date_is_replaced_and_only_it_and_its_changed_listeners_are_to
     assert silver.rows("SELECT count(*) FROM {raw}.plays") == [(4,)]
 
 
+def test_of_a_date_that_stands_only_the_rows_that_differ_are_written(silver: Silver) -> None:
+    day = "2026-01-02"
+    rows = [play(f"p{number}", day, f"l{number}") for number in range(50)]
+    silver.write("plays", rows, [day])
+    silver.load()
+    silver.publish()
+    place = "SELECT play_id, ctid::text AS place, xmin::text AS written_by FROM {raw}.plays WHERE play_id IN ('p3', 'p4') ORDER BY 1"
+    stood = silver.rows(place)
+    silver.write("plays", [*rows[1:3], play("p3", day, "l3"), play("p4", day, "l4", 41_000), *rows[5:], play("new", day, "l99")], [day])
+    assert silver.load().entry("plays").counts["loaded"] == 2  # type: ignore[union-attr]
+    stands = silver.rows(place)
+    assert stands[0] == stood[0]
+    assert stands[1] != stood[1]
+    assert silver.rows("SELECT listener_key FROM {raw}._touched_listeners ORDER BY 1") == [("l0",), ("l4",), ("l99",)]
+    assert silver.rows("SELECT count(*), sum(ms_played)::bigint FROM {raw}.plays WHERE played_on = '2026-01-02'") == [
+        (50, 50 * 40_000 + 1_000)
+    ]
+
+
+def test_a_date_whose_data_files_of_then_are_gone_is_replaced_whole(silver: Silver) -> None:
+    silver.load()
+    silver.publish()
+    table = lake.table(silver.settings, silver.tenant, "silver", "plays")
+    silver.write("plays", [play("p1", "2026-01-01", length=7)], ["2026-01-01"])
+    table.vacuum(hours=0)
+    assert silver.load().count("loaded") == 1
+    assert silver.rows("SELECT ms_played FROM {raw}.plays WHERE play_id = 'p1'") == [(7,)]
+    assert silver.touched() == {("plays", date(2026, 1, 1))}
+
+
+def test_a_date_that_somebody_else_has_changed_is_replaced_whole(silver: Silver) -> None:
+    silver.load()
+    silver.publish()
+    with connect(silver.settings, role=silver.tenant.owner_role) as connection:
+        connection.execute(statement(f"DELETE FROM {silver.tenant.raw_schema}.plays WHERE play_id = 'p2'"))
+    silver.write("plays", [play("p2", "2026-01-02", length=9), play("p3", "2026-01-02", "l2")], ["2026-01-02"])
+    silver.load()
+    assert silver.rows("SELECT play_id, ms_played FROM {raw}.plays WHERE played_on = '2026-01-02' ORDER BY 1") == [
+        ("p2", 9),
+        ("p3", 40_000),
+    ]
+    assert silver.rows("SELECT listener_key FROM {raw}._touched_listeners") == [("l1",)]
+
+
 def test_a_listener_whose_row_went_is_touched(silver: Silver) -> None:
     silver.load()
     silver.publish()
@@ -135,7 +179,9 @@ def test_a_date_that_was_rebuilt_to_the_same_rows_touches_nothing(silver: Silver
     silver.load()
     silver.publish()
     silver.write("plays", [play("p1", "2026-01-01")], ["2026-01-01"], mark="another version of silver's code")
-    assert silver.load().count("loaded") == 1
+    entry = silver.load().entry("plays")
+    assert entry is not None
+    assert (entry.skipped, entry.counts["loaded"], entry.counts["parts"]) == (False, 0, 1)
     assert silver.touched() == set()
 
 
