@@ -13,6 +13,7 @@ from nocturne.errors import PermanentError, TransientError
 from nocturne.settings import Settings
 
 TERMINAL = frozenset({"success", "failed"})
+_TRIES = 4
 
 
 def admin_password(settings: Settings) -> str:
@@ -48,13 +49,13 @@ class AirflowApi:
         self._request("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
 
     def trigger(self, dag_id: str, run_id: str, *, logical_date: datetime | None, conf: Mapping[str, Any]) -> None:
-        """Make a run."""
+        """Make a run; asked again for one that was made though the answer was lost, it makes no second."""
         body = {
             "dag_run_id": run_id,
             "logical_date": logical_date.isoformat() if logical_date else None,
             "conf": dict(conf),
         }
-        self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+        self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", allow=(409,), json=body)
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any] | None:
         """A run, or None if there is none."""
@@ -72,29 +73,34 @@ class AirflowApi:
         return {} if answer.status_code == 404 else {task["task_id"]: task for task in answer.json()["task_instances"]}
 
     def _request(self, method: str, path: str, *, allow: tuple[int, ...] = (), **arguments: Any) -> httpx.Response:
-        for left in range(5, -1, -1):
+        """Ask, and ask again for some seconds. Raises TransientError if Airflow cannot answer, PermanentError if it refuses."""
+        for left in range(_TRIES - 1, -1, -1):
             try:
                 if time.monotonic() - self._token_at > 1_800:
                     self._log_in()
                 answer = self._client.request(method, path, **arguments)
+                if answer.status_code < 500:
+                    break
+                told = f"{answer.status_code} {answer.text[:300]}"
             except httpx.TransportError as error:
-                if not left:
-                    raise TransientError(
-                        f"Airflow at {self._client.base_url} does not answer: {error}.", next_step="Read var/log/api-server.log; run again."
-                    ) from error
+                told = f"{type(error).__name__} {error}".strip()
+            if left:
                 time.sleep(1)
-                continue
-            if answer.is_success or answer.status_code in allow:
-                return answer
-            if answer.status_code < 500 or not left:
-                break
-            time.sleep(1)
+        else:
+            raise TransientError(
+                f"Airflow at {self._client.base_url} cannot answer {method} {path}: {told}.",
+                next_step="Read var/log/api-server.log and run the command again: it takes up where it stands.",
+            )
+        if answer.is_success or answer.status_code in allow:
+            return answer
         raise PermanentError(
             f"Airflow refused {method} {path}: {answer.status_code} {answer.text[:300]}", next_step="Read var/log/api-server.log."
         )
 
     def _log_in(self) -> None:
         answer = self._client.post("/auth/token", json={"username": self._user, "password": admin_password(self._settings)})
+        if answer.status_code >= 500:
+            raise httpx.RemoteProtocolError(f"{answer.status_code} at the login")
         if answer.status_code >= 300:
             raise PermanentError(
                 f"Airflow refused the operator's login: {answer.status_code}.",

@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from nocturne.errors import TransientError
 from nocturne.installation.airflow_api import TERMINAL, AirflowApi
 from nocturne.ledger import Ledger, Recorded
 from nocturne.settings import Settings
@@ -107,8 +108,9 @@ class TenantNight:
             step.run_id = running["dag_run_id"]
         else:
             now = datetime.now(UTC)
-            step.run_id = f"nightly__{step.day}__{now:%Y%m%dT%H%M%S.%f}"
-            self.api.trigger(step.dag_id, step.run_id, logical_date=None, conf={"day": step.day.isoformat()})
+            run_id = f"nightly__{step.day}__{now:%Y%m%dT%H%M%S.%f}"
+            self.api.trigger(step.dag_id, run_id, logical_date=None, conf={"day": step.day.isoformat()})
+            step.run_id = run_id
         step.state = "running"
         step.since = datetime.now(UTC)
 
@@ -154,12 +156,25 @@ class Outcome:
         return {**self.__dict__, "day": self.day.isoformat(), "reports": list(self.reports), "warnings": list(self.warnings)}
 
 
-def run_nights(nights: list[TenantNight], *, poll_seconds: float = 1.0, tick: Callable[[], None] = lambda: None) -> None:
-    """See all tenants' runs through; `tick` is called after every round (the display refreshes, services are watched)."""
+def run_nights(
+    nights: list[TenantNight], *, poll_seconds: float = 1.0, tick: Callable[[], None] = lambda: None, patience_seconds: float = 300
+) -> None:
+    """See all tenants' runs through; `tick` is called before every round: it watches the services, and starts again what has ended.
+
+    While Airflow cannot answer the rounds go on, because what it lacks may be on its way back; after `patience_seconds` of that in a row
+    its TransientError is raised.
+    """
+    silent_since: float | None = None
     while not all(night.is_over for night in nights):
-        for night in nights:
-            night.advance()
         tick()
+        try:
+            for night in nights:
+                night.advance()
+            silent_since = None
+        except TransientError:
+            silent_since = silent_since or time.monotonic()
+            if time.monotonic() - silent_since > patience_seconds:
+                raise
         time.sleep(poll_seconds)
 
 

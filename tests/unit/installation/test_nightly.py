@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
+import pytest
+
+from nocturne.errors import TransientError
 from nocturne.installation.nightly import TenantNight, run_nights
 from nocturne.tenants import Tenant
 
@@ -102,3 +105,35 @@ def test_a_night_that_failed_before_is_run_again() -> None:
     assert see_through(airflow).failed
     airflow.outcomes.clear()
     assert kinds(see_through(airflow)) == [("night", DAY, "success")]
+
+
+class SilentAirflow(FakeAirflow):
+    """Cannot answer until it was asked `silent` times."""
+
+    def __init__(self, silent: int) -> None:
+        super().__init__()
+        self.silent = silent
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any] | None:
+        self.silent -= 1
+        if self.silent >= 0:
+            raise TransientError("Airflow cannot answer.", next_step="Wait.")
+        return super().run(dag_id, run_id)
+
+
+def silent_night(times: int) -> TenantNight:
+    night = TenantNight(TENANT, DAY, SilentAirflow(times), lambda *_: None)  # type: ignore[arg-type]
+    night.plan()
+    return night
+
+
+def test_an_airflow_that_cannot_answer_for_a_while_is_waited_for_and_watched_over() -> None:
+    night, looks = silent_night(5), []
+    run_nights([night], poll_seconds=0, tick=lambda: looks.append(night.is_over))
+    assert not night.failed
+    assert len(looks) > 5
+
+
+def test_patience_with_an_airflow_that_cannot_answer_ends() -> None:
+    with pytest.raises(TransientError):
+        run_nights([silent_night(1_000_000)], poll_seconds=0, patience_seconds=0.01)
