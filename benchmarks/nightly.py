@@ -45,7 +45,7 @@ sources:
   - {name: tracks, dataset: tracks, kind: files, location: "measured/tracks.ndjson"}
   - {name: artists, dataset: artists, kind: files, location: "measured/artists.ndjson"}
 """
-LISTENERS_FOR_EVENTS = 8
+LISTENERS_FOR_EVENTS = 5.69
 """Plays of a listener and day in this world, about."""
 BARE_TASK = "from airflow.sdk import DAG; import resource; u = resource.getrusage(resource.RUSAGE_SELF); print(u.ru_utime + u.ru_stime)"
 
@@ -99,7 +99,7 @@ def one_night(settings: Settings, tenant: Tenant, api: AirflowApi, processes: Pr
 def write_world(settings: Settings, tenant: Tenant, events: int, days: int) -> tuple[date, int]:
     """Write the sources; (the last day, the plays that are delivered on it)."""
     parameters = WorldParameters(
-        seed=3, days=days, listeners=events // LISTENERS_FOR_EVENTS, artists=400, tracks=4_000, sessions_a_day=1.4, existing=0.9
+        seed=3, days=days, listeners=round(events / LISTENERS_FOR_EVENTS), artists=400, tracks=4_000, sessions_a_day=1.4, existing=0.9
     )
     world = World(parameters)
     write_sources(tenant, world, settings.sources_root)
