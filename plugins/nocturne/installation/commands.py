@@ -151,8 +151,10 @@ def start_services(settings: Settings, display: Display, processes: Processes, n
     """Start these services and wait until they answer; the names of those that did not run before."""
     known = services(settings)
     with display.phase("starting Airflow"):
-        started = [name for name in names if processes.start(known[name])]
+        started: list[str] = []
         try:
+            for name in names:
+                started += [name] if processes.start(known[name]) else []
             for name in names:
                 processes.wait(known[name])
         except BaseException:

@@ -66,7 +66,7 @@ class EmbeddedDatabase:
             return
         if not (data / "PG_VERSION").exists():
             self._initialise(data)
-        if not _port_is_free(self.settings.host, self.settings.postgres_port):
+        if not port_is_free(self.settings.host, self.settings.postgres_port):
             raise DatabaseUnavailable(
                 f"Port {self.settings.postgres_port} of {self.settings.host} is in use, so PostgreSQL cannot start.",
                 next_step="Stop what uses it (`ss -ltnp` names it), or set NOCTURNE_POSTGRES_PORT to a free one.",
@@ -174,7 +174,8 @@ def _reachable(path: Path) -> bool:
     return all(bool(parent.stat().st_mode & 0o001) for parent in path.resolve().parents if parent.exists())
 
 
-def _port_is_free(host: str, port: int) -> bool:
+def port_is_free(host: str, port: int) -> bool:
+    """Whether a server can listen there; looked at for two seconds."""
     for _ in range(20):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

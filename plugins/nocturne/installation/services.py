@@ -21,6 +21,7 @@ from pathlib import Path
 import httpx
 
 from nocturne.errors import PermanentError
+from nocturne.installation.database import port_is_free
 from nocturne.postgres import uri
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant, load_tenants
@@ -30,11 +31,12 @@ USER = "admin"
 
 @dataclass(frozen=True)
 class Service:
-    """One process: what is run, and (where it has one) the address that answers when it is ready."""
+    """One process: what is run, and (where it has them) the address that answers when it is ready and the setting of its port."""
 
     name: str
     command: tuple[str, ...]
     health: str | None = None
+    port: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -115,11 +117,11 @@ def services(settings: Settings) -> dict[str, Service]:
     mlflow = f"http://{settings.host}:{settings.mlflow_port}"
     demo = f"http://{settings.host}:{settings.demo_port}"
     listed = (
-        Service("demo", (sys.executable, "-m", "nocturne.simulator.server"), f"{demo}/health", environment),
-        Service("api-server", (*airflow, "api-server"), f"{api}/api/v2/version", environment),
-        Service("scheduler", (*airflow, "scheduler"), None, environment),
-        Service("dag-processor", (*airflow, "dag-processor"), None, environment),
-        Service("triggerer", (*airflow, "triggerer", "--capacity", "50"), None, environment),
+        Service("demo", (sys.executable, "-m", "nocturne.simulator.server"), f"{demo}/health", "demo_port", environment),
+        Service("api-server", (*airflow, "api-server"), f"{api}/api/v2/version", "airflow_port", environment),
+        Service("scheduler", (*airflow, "scheduler"), None, None, environment),
+        Service("dag-processor", (*airflow, "dag-processor"), None, None, environment),
+        Service("triggerer", (*airflow, "triggerer", "--capacity", "50"), None, None, environment),
         Service(
             "mlflow",
             (
@@ -127,6 +129,7 @@ def services(settings: Settings) -> dict[str, Service]:
                 "--artifacts-destination", str(settings.var / "mlflow"),
             ),
             f"{mlflow}/health",
+            "mlflow_port",
             # The address of the store holds a password: it goes by the environment, not by the command line that `ps` shows.
             environment | {"MLFLOW_BACKEND_STORE_URI": settings.mlflow_tracking_uri or uri(settings, database="mlflow")},
         ),
@@ -143,9 +146,10 @@ class Processes:
         self.log = settings.var / "log"
 
     def start(self, service: Service) -> bool:
-        """Start a service unless it runs; True if it was started now."""
+        """Start a service unless it runs; True if it was started now. Raises PermanentError if its port is taken."""
         if self.is_running(service.name):
             return False
+        self._check_port(service)
         self.run.mkdir(parents=True, exist_ok=True)
         self.log.mkdir(parents=True, exist_ok=True)
         with self.log_of(service.name).open("ab") as output:
@@ -163,6 +167,14 @@ class Processes:
         fresh.write_text(json.dumps(record))
         fresh.replace(self._record(service.name))
         return True
+
+    def _check_port(self, service: Service) -> None:
+        port = getattr(self.settings, service.port) if service.port else None
+        if service.port and port is not None and not port_is_free(self.settings.host, port):
+            raise PermanentError(
+                f"Port {port} of {self.settings.host} is in use, so {service.name} cannot start.",
+                next_step=f"Stop what uses it (`ss -ltnp` names it), or set NOCTURNE_{service.port.upper()} to a free one.",
+            )
 
     def wait(self, service: Service, *, seconds: float = 180) -> None:
         """Wait until a service answers. Raises PermanentError with the log's last lines if it ends or does not answer in time."""
@@ -221,7 +233,7 @@ class Processes:
         lines = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else []
         return PermanentError(
             f"{name} did not come up. Its last lines:\n" + "\n".join(lines),
-            next_step=f"Read {log}; when a port is in use, set another one (`nocturne settings` lists them); then run the command again.",
+            next_step=f"Read {log}, mend the cause and run the command again.",
         )
 
 
