@@ -5,6 +5,7 @@ No other module makes a schema's, role's, DAG's, connection's or folder's name f
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ SLUG = r"^[a-z][a-z0-9_]{1,19}$"
 FIRST_DAY = date(1900, 1, 1)
 _FIRST_INSTANT = datetime(1900, 1, 1, tzinfo=UTC)
 _SOURCE_TYPES = frozenset({"varchar", "bigint", "double", "boolean", "date", "timestamp", "timestamptz", "json"})
+_ESCAPES = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7", "undefined", "mbcs", "oem"})
 _MAX_CHARACTERS = 64_000
 _MAX_NODES = 20_000
 _MAX_DEPTH = 100
@@ -161,6 +163,43 @@ class Estimate(_Strict):
     at_most: ExpressionText
 
 
+class Layout(_Strict):
+    """How a source's files are laid out, where that cannot be found in them or is found wrongly."""
+
+    encoding: str | None = Field(None, description="Of text without a byte order mark.")
+    delimiter: str | None = Field(None, pattern=r"^[ -!#-&(-~\t]$", description="csv: what stands between two values.")
+    quote: Literal['"', "'", "none"] = Field('"', description="csv: what stands around a value that holds delimiters.")
+    lines_before: int = Field(0, ge=0, le=1_000, description="csv, xlsx: lines before the header.")
+    sheet: str | None = Field(None, min_length=1, max_length=31, description="xlsx: the sheet's name; None: the first.")
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_text(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            known = codecs.lookup(value).name
+            "Az09\n".encode(known).decode(known)
+        except (LookupError, UnicodeError) as error:
+            raise ValueError(f"there is no text encoding {value!r} (names of Python's codecs, such as cp1252 or utf-16)") from error
+        if known in _ESCAPES:
+            raise ValueError(f"{value!r} is no encoding of files")
+        return known
+
+    def check(self, kind: str) -> None:
+        """Raise ValueError if it says what files of this format have not."""
+        known = {
+            "encoding": {"ndjson", "json", "csv"},
+            "delimiter": {"csv"},
+            "quote": {"csv"},
+            "lines_before": {"csv", "xlsx"},
+            "sheet": {"xlsx"},
+        }
+        wrong = sorted(name for name in self.model_fields_set if kind not in known[name])
+        if wrong:
+            raise ValueError(f"layout: {kind} has no {', '.join(wrong)}")
+
+
 class Source(_Strict):
     """Where one dataset comes from, and how its columns are mapped.
 
@@ -179,6 +218,7 @@ class Source(_Strict):
     )
     records: str | None = Field(None, description="json: the field of a page that holds the rows; None: the page is the array.")
     next_field: str | None = Field(None, description="api: the field of a page that holds the next page's URL or path.")
+    layout: Layout | None = Field(None, description="How its files are laid out, where that is not to be found in them.")
     required: bool = Field(False, description="Stop the night when nothing was delivered for the business day by the deadline.")
     deadline: time | None = Field(None, description="Local time of the night until which the night waits for this source.")
     columns: Mapping[str, str] = Field(default_factory=dict, description="Delivered columns that are no text: DuckDB types.")
@@ -230,6 +270,8 @@ class Source(_Strict):
             raise ValueError("the location of an api source is a path: the host stands in the connection")
         if self.records is not None and self.format != "json":
             raise ValueError("only a json source names the field of its records")
+        if self.layout is not None:
+            self.layout.check(self.format)
         if self.next_field is not None and self.kind != "api":
             raise ValueError("only an api source names the field of the next page")
         return self
@@ -259,7 +301,8 @@ class Source(_Strict):
     @property
     def fingerprint(self) -> str:
         """What of this declaration decides what its rows become (mapping, types, condition, estimates)."""
-        return _digest(self.model_dump_json(include={"dataset", "format", "records", "columns", "map", "where", "estimate"}))
+        told = self.model_dump_json(include={"dataset", "format", "records", "columns", "map", "where", "estimate"})
+        return _digest(told + (self.layout.model_dump_json() if self.layout else ""))
 
 
 @cache

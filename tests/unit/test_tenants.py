@@ -242,6 +242,14 @@ def test_only_a_mapping_costs_the_parser_of_sql() -> None:
         ({"location": "a\x00b"}, "without control characters"),
         ({"columns": {"a": "enum"}}, "unknown types"),
         ({"columns": {"a": "varchar[]"}}, "unknown types"),
+        ({"layout": {"delimiter": ";"}}, "layout: ndjson has no delimiter"),
+        ({"format": "csv", "layout": {"sheet": "a"}}, "layout: csv has no sheet"),
+        ({"format": "csv", "layout": {"delimiter": ";;"}}, "layout.delimiter"),
+        ({"format": "csv", "layout": {"delimiter": '"'}}, "layout.delimiter"),
+        ({"layout": {"encoding": "klingon"}}, "there is no text encoding 'klingon'"),
+        ({"layout": {"encoding": "base64"}}, "there is no text encoding"),
+        ({"layout": {"encoding": "unicode_escape"}}, "is no encoding of files"),
+        ({"layout": {"colour": "a"}}, "layout.colour"),
         ({"map": {"colour": "a"}}, "dataset plays has no columns ['colour']"),
         ({"map": {"play_id": "a"}}, "the mapping lacks ['played_at', 'listener_id', 'track_id', 'ms_played']"),
         ({"map": {"play_id": ["a"]}}, "valid string"),
@@ -284,6 +292,7 @@ def test_a_fingerprint_changes_with_what_rows_become_and_with_nothing_else() -> 
         {"map": mapped["map"] | {"ms_played": "m * 1"}},
         {"where": "a"},
         {"format": "csv"},
+        {"layout": {"encoding": "cp1252"}},
         {"columns": {"t": "bigint"}},
     ]
     assert {source_of(**(mapped | more)).fingerprint for more in same} == {base}

@@ -1,6 +1,8 @@
 """Station: landing -> bronze. Every delivered row, as delivered and as our columns, with why a value could not be read.
 
     reading     raw files as Arrow batches            formats     NDJSON, JSON, CSV, Parquet behind one protocol
+    unpacking   compressed bytes as streams           archives    members of zip and tar as files
+    encodings   text of any encoding as UTF-8
     mapping     delivered rows -> bronze rows, SQL    calendar    event dates
     links       keys that stand at several dates      loading     the station
 

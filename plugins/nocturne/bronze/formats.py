@@ -45,7 +45,9 @@ class Opened:
 
 
 class Format(Protocol):
-    """One format."""
+    """One format. `is_stream`: it is read from its first byte to its last, and may be compressed on the way."""
+
+    is_stream: bool
 
     def shape(self, batch: Batch) -> Hashable:
         """What batches must have in common to be read in one pass. Raises DeliveryError if a file's head cannot be read."""
@@ -68,6 +70,8 @@ def _lacks(batch: Batch, file: str | None, missing: Collection[str], has: Collec
 
 class Ndjson:
     """A JSON object a line."""
+
+    is_stream = True
 
     def shape(self, batch: Batch) -> Hashable:
         """All NDJSON is read alike."""
@@ -95,6 +99,8 @@ class Ndjson:
 
 class Json:
     """Documents that are an array of objects, or hold one in the field `records`."""
+
+    is_stream = True
 
     def shape(self, batch: Batch) -> Hashable:
         """All documents are read alike."""
@@ -132,6 +138,8 @@ class Json:
 class Csv:
     """Text with a header and a delimiter."""
 
+    is_stream = True
+
     def shape(self, batch: Batch) -> Hashable:
         """The headers of the files."""
         return frozenset(self._dialects(batch).values())
@@ -157,6 +165,8 @@ class Csv:
 
 class Parquet:
     """Parquet, whose own types hold."""
+
+    is_stream = False
 
     def shape(self, batch: Batch) -> Hashable:
         """The schemas of the files."""

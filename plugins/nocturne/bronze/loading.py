@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 from nocturne.bronze import calendar, links
+from nocturne.bronze.archives import scratch_of, without_archives
 from nocturne.bronze.formats import FORMATS, Opened
 from nocturne.bronze.mapping import Plan, bronze_query, columns_read, kinds_query
 from nocturne.bronze.reading import SEND_AGAIN, Batch, Reading
@@ -46,9 +49,10 @@ def load_bronze(tenant: Tenant, day: date, settings: Settings, ledger: Marks) ->
     warnings: list[str] = []
     folder = tenant.lake_folder(settings.lake_root)
     with ExitStack() as stack:
-        connect = cache(lambda: stack.enter_context(duck(settings, only=[folder / "landing", folder / "bronze"])))
+        scratch = stack.enter_context(scratch_of(settings.var / "tmp" / "unpacked" / tenant.slug))
+        connect = cache(lambda: stack.enter_context(duck(settings, only=[folder / "landing", folder / "bronze", scratch])))
         for dataset in tenant.datasets:
-            load = _Load(tenant, dataset, settings, ledger, connect)
+            load = _Load(tenant, dataset, settings, ledger, connect, scratch)
             try:
                 load.run()
             except NocturneError as error:
@@ -73,6 +77,7 @@ class _Load:
     settings: Settings
     ledger: Marks
     connect: Callable[[], Connection]
+    scratch: Path
     failures: list[NocturneError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     loaded: dict[str, Mark] = field(default_factory=dict)
@@ -146,22 +151,34 @@ class _Load:
         self.removed = gone
 
     def _chunks(self, connection: Connection, changed: Sequence[Manifest]) -> Iterator[list[Batch]]:
-        """The batches that can be read, in groups that one pass reads: of one source and one shape, and not too large."""
+        """The batches that can be read, in groups that one pass reads: of one source and one shape, and not too large.
+
+        A batch of archives is a group of its own: what it unpacks to is gone before the next one is unpacked.
+        """
         groups: dict[tuple[str, Hashable], list[Batch]] = defaultdict(list)
         for manifest in changed:
             source = self.sources[manifest.source]
             batch = Batch(self.tenant, source, manifest, folder_of(self.settings, self.tenant, manifest))
             try:
                 batch.check_files()
+                batch = self._unpacked(batch)
                 shape = FORMATS[source.format].shape(batch)
                 with self._telling(connection, [batch]):
                     FORMATS[source.format].check(connection, batch, columns_read(source, self.dataset)[0])
             except NocturneError as error:
                 self.failures.append(error)
             else:
-                groups[source.name, shape].append(batch)
+                if batch.places:
+                    yield [batch]
+                else:
+                    groups[source.name, shape].append(batch)
         for batches in groups.values():
             yield from _sized(batches)
+
+    def _unpacked(self, batch: Batch) -> Batch:
+        shutil.rmtree(self.scratch)  # of the batch before, which is loaded or has failed
+        self.scratch.mkdir()
+        return without_archives(batch, self.scratch, plain=not FORMATS[batch.source.format].is_stream)
 
     # loading ---------------------------------------------------------------------------------------------------------------------
     def _loaded_in_parts(

@@ -1,6 +1,6 @@
 """Raw files as streams of Arrow batches: one row a delivered row, with its batch, file and line.
 
-Data flow: landing (NDJSON, CSV, JSON; plain or gzip) -> Arrow -> DuckDB. Parquet is read by DuckDB itself.
+Data flow: landing (NDJSON, CSV, JSON; plain or compressed) -> Arrow -> DuckDB. Parquet is read by DuckDB itself.
 
 A row that cannot be read stays, with its raw text and why; a file that cannot be read raises DeliveryError. What counts as a row: of
 NDJSON each line that is not empty, of CSV each record after the header (its number, the header being 1, stands for its line), of JSON each
@@ -12,11 +12,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,9 +26,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.csv import ConvertOptions, InvalidRow, ParseOptions, ReadOptions, open_csv
 
+from nocturne.bronze.encodings import as_utf8
+from nocturne.bronze.unpacking import UnpackingError, unpacked
 from nocturne.errors import DeliveryError, NocturneError
 from nocturne.manifests import Delivered, Manifest
-from nocturne.tenants import Source, Tenant
+from nocturne.tenants import Layout, Source, Tenant
 
 BATCH: Final = "__nocturne_batch"
 FILE: Final = "__nocturne_file"
@@ -40,20 +43,19 @@ BLOCK: Final = 4 << 20
 MAX_LINE: Final = 16 << 20
 MAX_DOCUMENT: Final = 256 << 20
 SAMPLE: Final = 100
-_GZIP: Final = b"\x1f\x8b"
-_MARK: Final = b"\xef\xbb\xbf"
 _NAMES: Final = pa.dictionary(pa.int32(), pa.string())
 _OURS: Final = ((BATCH, _NAMES), (FILE, _NAMES), (LINE, pa.int64()), (DELIVERED, pa.string()), (UNREADABLE, pa.string()))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch of landing with the source that declares it."""
+    """One batch of landing with the source that declares it; `places`: where those of its files stand that were unpacked."""
 
     tenant: Tenant
     source: Source
     manifest: Manifest
     folder: Path
+    places: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -62,7 +64,7 @@ class Batch:
 
     def path(self, file: Delivered) -> Path:
         """Where a file of it stands."""
-        return self.folder / file.name
+        return self.places.get(file.name, self.folder / file.name)
 
     def refuse(self, file: str | None, what: str, next_step: str) -> DeliveryError:
         """The error that says what is wrong with a file of it."""
@@ -158,44 +160,14 @@ def _repeated(names: pa.Array, position: int, count: int) -> pa.Array:
 
 # bytes -------------------------------------------------------------------------------------------------------------------------
 def chunks(batch: Batch, file: Delivered, block: int = BLOCK) -> Iterator[bytes]:
-    """The bytes of a file, unpacked if they are gzip (told by their first bytes), without a byte order mark."""
+    """The text of a file as UTF-8 without a byte order mark: unpacked if it is compressed, decoded if it is in another encoding."""
+    declared = batch.source.layout.encoding if batch.source.layout else None
     try:
-        with batch.path(file).open("rb") as raw:
-            packed = raw.read(2) == _GZIP
-            raw.seek(0)
-            stream = iter(lambda: raw.read(block), b"")
-            head: bytes | None = b""
-            for chunk in _unpacked(batch, file, stream, block) if packed else stream:
-                if head is None:
-                    yield chunk
-                elif len(head := head + chunk) >= len(_MARK):
-                    yield head.removeprefix(_MARK)
-                    head = None
-            if head:
-                yield head.removeprefix(_MARK)
+        yield from as_utf8(unpacked(batch.path(file), block), declared, finds=batch.source.format == "csv")
+    except UnpackingError as error:
+        raise batch.refuse(file.name, error.what, error.next_step or SEND_AGAIN) from error
     except OSError as error:
         raise batch.refuse(file.name, f"cannot be read: {error.strerror}", _TAKE_AGAIN) from error
-
-
-def _unpacked(batch: Batch, file: Delivered, packed: Iterator[bytes], block: int) -> Iterator[bytes]:
-    """Unpack gzip, of one or several members, in pieces of bounded size."""
-    member = zlib.decompressobj(wbits=31)
-    try:
-        for chunk in packed:
-            rest = chunk
-            while rest:
-                if member.eof:
-                    if not rest.strip(b"\0"):  # padding behind the last member
-                        break
-                    member = zlib.decompressobj(wbits=31)
-                out = member.decompress(rest, block)
-                rest = member.unused_data if member.eof else member.unconsumed_tail
-                if out:
-                    yield out
-    except zlib.error as error:
-        raise batch.refuse(file.name, f"is damaged gzip: {error}", SEND_AGAIN) from error
-    if not member.eof:
-        raise batch.refuse(file.name, "is gzip that ends in the middle", SEND_AGAIN)
 
 
 # NDJSON ------------------------------------------------------------------------------------------------------------------------
@@ -286,34 +258,89 @@ def _document(batch: Batch, file: Delivered) -> str:
 
 
 # CSV ---------------------------------------------------------------------------------------------------------------------------
+_DELIMITERS: Final = ",;\t|"
+_HEAD: Final = 1 << 16
+_HEAD_RECORDS: Final = 50
+
+
 @dataclass(frozen=True)
 class Dialect:
-    """How a CSV file is written: its delimiter and the names in its header."""
+    """How a CSV file is written: its delimiter, the quote (None: there is none), the lines before the header and the names in it."""
 
     delimiter: str
     columns: tuple[str, ...]
+    quote: str | None = '"'
+    lines_before: int = 0
 
 
 def csv_dialect(batch: Batch, file: Delivered) -> Dialect:
-    """The dialect of a CSV file; the delimiter is the one of `,` `;` tab `|` that stands most often in the header."""
-    head = next(chunks(batch, file), b"")
+    """The dialect of a CSV file: as `layout` declares it; a delimiter that is not declared is found in the first records."""
+    layout = batch.source.layout or Layout()
+    before = layout.lines_before
+    quote = None if layout.quote == "none" else layout.quote
+    head = b""
+    for chunk in without_lines(chunks(batch, file), before):
+        head += chunk
+        if len(head) >= _HEAD:
+            break
     header = head.split(b"\n", 1)[0].rstrip(b"\r")
+    where = f"line {before + 1}"
     try:
         line = header.decode()
     except UnicodeDecodeError as error:
         raise batch.refuse(file.name, f"is no CSV: its header is no UTF-8 at byte {error.start}", SEND_AGAIN) from error
     if not line.strip() or "\0" in line:
-        what = "is empty: a CSV file has a header even if it has no rows" if not head.strip() else "is no CSV: it has no header (line 1)"
-        raise batch.refuse(file.name, what, SEND_AGAIN)
-    delimiter = max(",;\t|", key=line.count)
+        what = "is empty: a CSV file has a header even if it has no rows"
+        raise batch.refuse(file.name, what if not head.strip() else f"is no CSV: it has no header ({where})", SEND_AGAIN)
+    delimiter = layout.delimiter or _delimiter(line, head, quote)
     try:
-        columns = tuple(next(csv.reader([line], delimiter=delimiter)))
+        columns = tuple(next(_parsed([line], delimiter, quote)))
     except csv.Error as error:
-        raise batch.refuse(file.name, f"is no CSV: {error} (line 1)", SEND_AGAIN) from error
+        raise batch.refuse(file.name, f"is no CSV: {error} ({where})", SEND_AGAIN) from error
+    check_names(batch, file, columns, where)
+    return Dialect(delimiter, columns, quote, before)
+
+
+def check_names(batch: Batch, file: Delivered, columns: Sequence[str], where: str) -> None:
+    """Raise DeliveryError if two columns have the same name, in capitals or not: SQL would not tell them apart."""
     twice = sorted(column for column, count in Counter(name.lower() for name in columns).items() if count > 1)
     if twice:
-        raise batch.refuse(file.name, f"has the columns {', '.join(twice)} twice (line 1)", "Have the source name each column once.")
-    return Dialect(delimiter, columns)
+        what = f"has the columns {', '.join(twice)} twice ({where})"
+        raise batch.refuse(file.name, what, "Have the source name each column once.")
+
+
+def without_lines(parts: Iterator[bytes], count: int) -> Iterator[bytes]:
+    """`parts` of text from behind the first `count` lines on."""
+    for part in parts:
+        rest = part
+        while count and rest:
+            _, ended, rest = rest.partition(b"\n")
+            count -= bool(ended)
+        if rest:
+            yield rest
+
+
+def _delimiter(header: str, head: bytes, quote: str | None) -> str:
+    """Of the delimiters that the header holds, the one with which most of the first records have as many values as the header."""
+    lines = head.decode(errors="replace").replace("\0", "").splitlines(keepends=True)
+    if len(head) >= _HEAD:
+        del lines[-1:]  # which is cut
+
+    def fits(delimiter: str) -> tuple[float, int]:
+        widths = []
+        with suppress(csv.Error):
+            for record in islice(_parsed(lines, delimiter, quote), _HEAD_RECORDS):
+                widths += [len(record)] if record else []
+        width = widths[0] if widths else 0
+        return (sum(other == width for other in widths) / len(widths) if width > 1 else 0.0), header.count(delimiter)
+
+    return max(_DELIMITERS, key=fits)
+
+
+def _parsed(lines: Iterable[str], delimiter: str, quote: str | None) -> Iterator[list[str]]:
+    if quote is None:
+        return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    return csv.reader(lines, delimiter=delimiter, quotechar=quote)
 
 
 class _Stream(io.RawIOBase):
@@ -322,8 +349,9 @@ class _Stream(io.RawIOBase):
     Counts the quotes that pass.
     """
 
-    def __init__(self, parts: Iterator[bytes]) -> None:
+    def __init__(self, parts: Iterator[bytes], quote: str | None) -> None:
         self._parts = parts
+        self._quote = quote.encode() if quote else None
         self._rest = b""
         self._incomplete = b""  # the first bytes of a letter, whose other bytes come with the next chunk
         self._last = b""
@@ -349,7 +377,7 @@ class _Stream(io.RawIOBase):
             if chunk is None and not self._rest:
                 return 0
             self._last = self._rest[-1:] or self._last
-            self.quotes += self._rest.count(b'"')
+            self.quotes += self._rest.count(self._quote) if self._quote else 0
         count = min(len(buffer), len(self._rest))
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
@@ -374,7 +402,8 @@ Records = tuple[pa.Array, pa.Array, pa.Array, dict[str, pa.Array]]
 def _csv_records(batch: Batch, file: Delivered, block: int) -> Iterator[Records]:
     """(number, raw text where a record was refused, why, values by column) of the records of a file, in blocks."""
     dialect = csv_dialect(batch, file)
-    stream = _Stream(chunks(batch, file, block))
+    before = dialect.lines_before
+    stream = _Stream(without_lines(chunks(batch, file, block), before), dialect.quote)
     refused: list[InvalidRow] = []
     count = 0
     last: tuple[int, dict[str, pa.Array]] | None = None
@@ -384,15 +413,16 @@ def _csv_records(batch: Batch, file: Delivered, block: int) -> Iterator[Records]
             count += rows.num_rows
             values, unreadable = _values(rows, stream)
             last = (numbers[-1].as_py(), values) if rows.num_rows else last
-            yield numbers, pa.nulls(len(numbers), pa.string()), unreadable, values
+            yield pc.add(numbers, before), pa.nulls(len(numbers), pa.string()), unreadable, values
     except (pa.ArrowInvalid, OSError) as error:
         if stream.failure:
             raise stream.failure from error
         raise batch.refuse(file.name, f"is damaged CSV: {str(error).splitlines()[0]}", SEND_AGAIN) from error
     if stream.quotes % 2 and (record := _holding_line_ends(last, refused)):
-        raise batch.refuse(file.name, f"opens a quote that is never closed (record {record})", SEND_AGAIN)
+        raise batch.refuse(file.name, f"opens a quote that is never closed (record {record + before})", SEND_AGAIN)
     if refused:
-        yield _refused_rows(refused, dialect)
+        numbers, *rest = _refused_rows(refused, dialect)
+        yield pc.add(numbers, before), *rest
 
 
 def _open_csv(stream: _Stream, dialect: Dialect, refused: list[InvalidRow]) -> Iterator[pa.RecordBatch]:
@@ -404,7 +434,9 @@ def _open_csv(stream: _Stream, dialect: Dialect, refused: list[InvalidRow]) -> I
     with open_csv(
         source,
         read_options=ReadOptions(block_size=BLOCK, use_threads=False, column_names=list(dialect.columns), skip_rows=1),
-        parse_options=ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=refuse),
+        parse_options=ParseOptions(
+            delimiter=dialect.delimiter, quote_char=dialect.quote or False, newlines_in_values=True, invalid_row_handler=refuse
+        ),
         convert_options=ConvertOptions(
             column_types=dict.fromkeys(dialect.columns, pa.string()),
             null_values=[""],

@@ -17,6 +17,7 @@ from nocturne.errors import DeliveryError, NocturneError, TenantError
 from nocturne.lake import table
 from nocturne.settings import Settings
 from tests.integration.lake.worlds import ARTISTS, FIRST, PLAYS, WEB, Night, Row, day, ndjson, play, tenant_with
+from tests.packing import COMPRESSIONS, tarred, zipped
 
 ROWS = [play("a", 0), play("b", 0, country="FR"), play("c", 1)]
 
@@ -46,6 +47,11 @@ def night_of(settings: Settings, **source: Any) -> Night:
         ({"format": "csv"}, {"a.gz": gzip.compress(as_csv(ROWS[:2])), "b": as_csv(ROWS[2:]).replace(b",", b";")}),
         ({"format": "parquet"}, {"a": as_parquet(ROWS[:1]), "b": as_parquet(ROWS[1:])}),
         ({"format": "json"}, {"a": json.dumps(ROWS).encode()}),
+        ({"format": "ndjson"}, {"a.zip": zipped({"b": ndjson(ROWS[:2]), "c": COMPRESSIONS["xz"](ndjson(ROWS[2:]))})}),
+        ({"format": "csv"}, {"a.tar.zst": COMPRESSIONS["zstd"](tarred({"b": as_csv(ROWS[:2]), "c": as_csv(ROWS[2:])}))}),
+        ({"format": "parquet"}, {"a.zip": zipped({"b": as_parquet(ROWS[:1])}), "b.bz2": COMPRESSIONS["bzip2"](as_parquet(ROWS[1:]))}),
+        ({"format": "json"}, {"a": json.dumps(ROWS).encode("utf-16")}),
+        ({"format": "ndjson"}, {"a": ndjson(ROWS).decode().encode("utf-16-le")}),
         (
             {"format": "json", "records": "data"},
             {"1": json.dumps({"data": ROWS[:2]}).encode(), "2": json.dumps({"data": ROWS[2:]}).encode()},
@@ -217,6 +223,8 @@ NOISE = bytes(range(256)) * 40
     [
         ({}, gzip.compress(ndjson(ROWS))[:-9], "gzip that ends in the middle"),
         ({}, b"\x1f\x8b" + NOISE, "damaged gzip"),
+        ({}, zipped({"a": ndjson(ROWS)})[:-30], "damaged zip archive"),
+        ({}, tarred({"../a": ndjson(ROWS)}), "whose name leads out of it"),
         ({}, NOISE, r"holds nothing that can be read as ndjson \(from line 1 on\)"),
         (
             {},
@@ -234,7 +242,7 @@ NOISE = bytes(range(256)) * 40
         ({"format": "json"}, json.dumps(ROWS).encode()[:-5], "is no JSON document"),
         ({"format": "json"}, b'{"data": []}', "is JSON, but no array as a whole"),
         ({"format": "json", "records": "data"}, b'{"rows": []}', "no array in its field data"),
-        ({"format": "json"}, b"\xff\xfe[]", "is no UTF-8 at byte 0"),
+        ({"format": "json"}, b"\x80[]", "is no UTF-8 at byte 0"),
         ({"format": "json"}, b'[{"play_id": "a"}]', "lacks the columns listener_id, ms_played, played_at, track_id"),
     ],
 )
@@ -319,3 +327,26 @@ def test_a_batch_belongs_to_the_day_on_which_it_was_received(night: Night) -> No
     night.load()
     assert {row["_received_on"] for row in night.rows("bronze")} == {day(3)}
     assert night.marks_of("bronze")["app/2026-03-04"].facts["dates"] == {date(2025, 1, 25).isoformat(): 1}, "a date to come is none"
+
+
+# archives ----------------------------------------------------------------------------------------------------------------------
+def test_rows_of_an_archive_say_which_member_they_came_from(settings: Settings) -> None:
+    night = night_of(settings)
+    night.deliver("app", FIRST, {"a.zip": zipped({"x/b": ndjson(ROWS[:2]), "c": ndjson(ROWS[2:])}), "d": ndjson([play("d", 0)])})
+    night.load()
+    assert [(row["_file"], row["_line"], row["play_id"]) for row in night.rows("bronze", order="play_id")] == [
+        ("a.zip!x/b", 1, "a"),
+        ("a.zip!x/b", 2, "b"),
+        ("a.zip!c", 1, "c"),
+        ("d", 1, "d"),
+    ]
+    assert not (settings.var / "tmp" / "unpacked" / "acme").exists()
+
+
+def test_a_source_with_a_changed_layout_is_loaded_again(settings: Settings) -> None:
+    night = night_of(settings, format="csv", layout={"lines_before": 0})
+    night.deliver("app", FIRST, {"a": as_csv(ROWS)})
+    night.load()
+    night.tenant = tenant_with({**PLAYS, "format": "csv", "layout": {"lines_before": 0, "encoding": "cp1252"}})
+    assert night.load().entries[0].counts["batches"] == 1
+    assert night.load().entries[0].skipped

@@ -23,8 +23,8 @@ from nocturne.tenants import Tenant
 Row = dict[str, Any]
 
 
-def batch(folder: Path, files: Mapping[str, bytes], kind: str = "ndjson") -> Batch:
-    source = {"name": "app", "dataset": "plays", "kind": "files", "location": "plays/{day}", "format": kind}
+def batch(folder: Path, files: Mapping[str, bytes], kind: str = "ndjson", **layout: Any) -> Batch:
+    source = {"name": "app", "dataset": "plays", "kind": "files", "location": "plays/{day}", "format": kind, "layout": layout or None}
     tenant = Tenant.model_validate(
         {
             "slug": "acme",
@@ -35,7 +35,7 @@ def batch(folder: Path, files: Mapping[str, bytes], kind: str = "ndjson") -> Bat
             "sources": [source],
         }
     )
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     told = []
     for name, content in sorted(files.items()):
         (folder / name).write_bytes(content)
@@ -187,7 +187,7 @@ def test_files_with_different_headers_stand_side_by_side(tmp_path: Path) -> None
     [
         (b"", "is empty: a CSV file has a header even if it has no rows"),
         (b"\n\n", "is empty"),
-        (b"\xff\xfea,b\n", "header is no UTF-8 at byte 0"),
+        (b"\x80a,b\n", "header is no UTF-8 at byte 0"),
         (b"\0\0\0\n", "no header"),
         (b"a,A\n1,2\n", "has the columns a twice"),
         (b'a,b\n1,2\n3,"never closed\n4,5\n', r"opens a quote that is never closed \(record 3\)"),
@@ -198,6 +198,50 @@ def test_a_csv_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes,
     with pytest.raises(DeliveryError, match=rf"plays: .*plays\.csv \(source app\) .*{says}"):
         csv_dialect(given, given.manifest.files[0])
         records(given, "a", "b")
+
+
+@pytest.mark.parametrize(
+    ("content", "delimiter"),
+    [
+        ("a;b\n1,5;2,5\n1,0;3,1\n", ";"),
+        ("a,x;b,c\n1,2,3\n4,5,6\n", ","),
+        ("name|a,b,c\nx|y\nz|w\n", "|"),
+        ('a\tb\n"1,2,3"\t"4\n5"\n', "\t"),
+        ("alone\n1\n", ","),
+    ],
+)
+def test_the_delimiter_is_the_one_into_which_the_records_fall_alike(tmp_path: Path, content: str, delimiter: str) -> None:
+    given = batch(tmp_path / "b", {"a.csv": content.encode()}, "csv")
+    assert csv_dialect(given, given.manifest.files[0]).delimiter == delimiter
+
+
+def test_a_declared_delimiter_and_quote_hold(tmp_path: Path) -> None:
+    (row,) = records(batch(tmp_path / "b", {"a.csv": b"x^y,z\n'a^b'^2\n"}, "csv", delimiter="^", quote="'"), "x", "y,z")
+    assert (row["x"], row["y,z"]) == ("a^b", "2")
+
+
+def test_a_file_without_quotes_may_hold_them(tmp_path: Path) -> None:
+    found = records(batch(tmp_path / "b", {"a.tsv": b'x\ty\n"7\tdisc\n12"\t"a\n'}, "csv", quote="none"), "x", "y")
+    assert [(row["x"], row["y"]) for row in found] == [('"7', "disc"), ('12"', '"a')]
+
+
+def test_lines_before_the_header_are_passed_over_and_counted(tmp_path: Path) -> None:
+    content = b'Report of "plays\n\nx,y\n1,2\n1,2,3\n4,5\n'
+    for block in (1, 3, 1 << 20):
+        reading = Reading([batch(tmp_path / "b", {"a.csv": content}, "csv", lines_before=2)], block=block)
+        found = reading.records(["x", "y"]).read_all().to_pylist()
+        assert [(row[LINE], row["x"]) for row in found] == [(4, "1"), (6, "4"), (5, None)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-8-sig"])
+def test_csv_in_any_unicode_is_read_alike(tmp_path: Path, encoding: str) -> None:
+    found = records(batch(tmp_path / "b", {"a.csv": "x;y\n1;é🎵\n".encode(encoding)}, "csv"), "x", "y")
+    assert [(row["x"], row["y"], row[UNREADABLE]) for row in found] == [("1", "é🎵", None)]
+
+
+def test_ndjson_in_a_declared_encoding_is_decoded(tmp_path: Path) -> None:
+    given = batch(tmp_path / "b", {"a": '{"x": "é"}\n'.encode("cp1252") + b"\x81\n"}, encoding="cp1252")
+    assert [(row[DELIVERED][:10], row[UNREADABLE]) for row in lines(given)] == [('{"x": "é"}', None), ("\ufffd", "row: is no UTF-8")]
 
 
 def test_noise_never_raises_anything_else(tmp_path: Path) -> None:
