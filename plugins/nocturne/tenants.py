@@ -211,7 +211,7 @@ class Source(_Strict):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
     dataset: str
     kind: Literal["files", "api"]
-    format: Literal["ndjson", "csv", "parquet", "json"] = "ndjson"
+    format: Literal["ndjson", "csv", "parquet", "json", "arrow", "xlsx"] = "ndjson"
     location: str
     connection: str | None = Field(
         None, pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=40, description="Name of an Airflow connection of this tenant."

@@ -1,8 +1,9 @@
 """Station: landing -> bronze. Every delivered row, as delivered and as our columns, with why a value could not be read.
 
-    reading     raw files as Arrow batches            formats     NDJSON, JSON, CSV, Parquet behind one protocol
+    reading     raw files as Arrow batches            formats     every format behind one protocol
     unpacking   compressed bytes as streams           archives    members of zip and tar as files
-    encodings   text of any encoding as UTF-8
+    encodings   text of any encoding as UTF-8         workbooks   XLSX as records
+    columnar    Arrow as it is
     mapping     delivered rows -> bronze rows, SQL    calendar    event dates
     links       keys that stand at several dates      loading     the station
 

@@ -105,10 +105,10 @@ class _Unpacked:
         head = head_of(self.path)
         if is_tar(head):
             self._take(_tar_members(unpacked(self.path, BLOCK)))
-        elif is_zip(head):
+        elif iszip_of(head):
             if compression(_first_bytes(self.path)):
                 raise UnpackingError("is a compressed zip", _AS_FILES)
-            with _zip(self.path) as archive:
+            with zip_of(self.path) as archive:
                 if _WORKBOOK not in archive.NameToInfo:
                     self._take(_zip_members(archive, Allowance(self.file.bytes)))
         elif self.plain and compression(_first_bytes(self.path)):
@@ -136,7 +136,7 @@ class _Unpacked:
         path = self.places[name]
         try:
             head = head_of(path)
-            if is_tar(head) or (is_zip(head) and not is_workbook(path)):
+            if is_tar(head) or (iszip_of(head) and not is_workbook(path)):
                 raise UnpackingError("is an archive", _AS_FILES)
             if self.plain and compression(_first_bytes(path)):
                 fresh = path.with_suffix(".plain")
@@ -171,14 +171,14 @@ def is_tar(head: bytes) -> bool:
     return head[257:262] == b"ustar"
 
 
-def is_zip(head: bytes) -> bool:
+def iszip_of(head: bytes) -> bool:
     """Whether a file that begins so is a zip archive (or a workbook, which is one too)."""
     return head[:4] in {b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"}
 
 
 def is_workbook(path: Path) -> bool:
     """Whether a zip is an XLSX workbook. Raises UnpackingError if it is damaged."""
-    with _zip(path) as archive:
+    with zip_of(path) as archive:
         return _WORKBOOK in archive.NameToInfo
 
 
@@ -200,7 +200,7 @@ def _is_hidden(member: str) -> bool:
 
 # zip ---------------------------------------------------------------------------------------------------------------------------
 @contextmanager
-def _zip(path: Path) -> Iterator[zipfile.ZipFile]:
+def zip_of(path: Path) -> Iterator[zipfile.ZipFile]:
     """A zip archive with a directory of bounded size."""
     try:
         with path.open("rb") as raw:

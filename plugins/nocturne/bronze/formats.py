@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nocturne.bronze.columnar import arrow_rows, arrow_schema
 from nocturne.bronze.mapping import Plan, elements_of_documents, json_path, lines_as_delivered, records_as_delivered
 from nocturne.bronze.reading import (
     BATCH,
@@ -24,13 +25,16 @@ from nocturne.bronze.reading import (
     SEND_AGAIN,
     UNREADABLE,
     Batch,
-    Dialect,
     Reading,
+    RecordsOf,
+    check_names,
     csv_dialect,
     sampled_keys,
 )
+from nocturne.bronze.workbooks import workbook_header, workbook_records
 from nocturne.errors import DeliveryError
 from nocturne.lake import Connection, name, text
+from nocturne.manifests import Delivered
 
 _ROWS: Final = "__nocturne_rows"
 
@@ -45,9 +49,11 @@ class Opened:
 
 
 class Format(Protocol):
-    """One format. `is_stream`: it is read from its first byte to its last, and may be compressed on the way."""
+    """One format."""
 
-    is_stream: bool
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is read from its first byte to its last, and may be compressed on the way."""
 
     def shape(self, batch: Batch) -> Hashable:
         """What batches must have in common to be read in one pass. Raises DeliveryError if a file's head cannot be read."""
@@ -135,32 +141,86 @@ class Json:
         return Opened(dict.fromkeys(sorted(wanted), "VARCHAR"), lambda plan: lines_as_delivered(plan, elements), count)
 
 
-class Csv:
-    """Text with a header and a delimiter."""
+class _Headed(Protocol):
+    """What the files of a format of records say of themselves, at least their columns."""
 
-    is_stream = True
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names in the header."""
+
+
+@dataclass(frozen=True)
+class Headed:
+    """Records of text below a header that `header` reads; `records` reads them."""
+
+    header: Callable[[Batch, Delivered], _Headed]
+    records: RecordsOf | None
+    is_stream: bool
 
     def shape(self, batch: Batch) -> Hashable:
         """The headers of the files."""
-        return frozenset(self._dialects(batch).values())
+        return frozenset(self._headers(batch).values())
 
     def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> None:
         """Each file must have each column."""
-        for file, dialect in self._dialects(batch).items():
-            if missing := set(must) - set(dialect.columns):
-                raise _lacks(batch, file, missing, dialect.columns)
+        for file, header in self._headers(batch).items():
+            if missing := set(must) - set(header.columns):
+                raise _lacks(batch, file, missing, header.columns)
 
     def open(self, connection: Connection, reading: Reading, wanted: Collection[str]) -> Opened:
         """The wanted columns that a header names, as text."""
-        dialects = [dialect for batch in reading.batches for dialect in self._dialects(batch).values()]
-        columns = tuple(dict.fromkeys(column for dialect in dialects for column in dialect.columns))
-        connection.register(_ROWS, reading.records(columns))
+        headers = [header for batch in reading.batches for header in self._headers(batch).values()]
+        columns = tuple(dict.fromkeys(column for header in headers for column in header.columns))
+        connection.register(_ROWS, reading.records(columns, self.records))
         found = {column: "VARCHAR" for column in columns if column in wanted}
         return Opened(found, lambda plan: records_as_delivered(plan, _ROWS, columns), lambda: reading.rows)
 
+    def _headers(self, batch: Batch) -> dict[str, _Headed]:
+        return {file.name: self.header(batch, file) for file in batch.manifest.files}
+
+
+class Arrow:
+    """Arrow IPC, whose own types hold."""
+
+    is_stream = False
+
+    def shape(self, batch: Batch) -> Hashable:
+        """The schemas of the files."""
+        return frozenset(str(schema) for schema in self._schemas(batch).values())
+
+    def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> None:
+        """Each file must have each column."""
+        for file, schema in self._schemas(batch).items():
+            if missing := set(must) - set(schema.names):
+                raise _lacks(batch, file, missing, schema.names)
+
+    def open(self, connection: Connection, reading: Reading, wanted: Collection[str]) -> Opened:
+        """The wanted columns with the types that the files have; columns of several types in several files take the wider one."""
+        schemas = [schema for batch in reading.batches for schema in self._schemas(batch).values()]
+        try:
+            schema = pa.unify_schemas(schemas, promote_options="permissive") if schemas else pa.schema([])
+        except pa.ArrowException as error:
+            what = f"has files whose columns have types that do not go together: {str(error).splitlines()[0]}"
+            raise reading.batches[0].refuse(None, what, SEND_AGAIN) from error
+        connection.register(_ROWS, arrow_rows(reading, schema, (BATCH, FILE, LINE)))
+        described = connection.execute(f"DESCRIBE SELECT * EXCLUDE ({BATCH}, {FILE}, {LINE}) FROM {_ROWS}").fetchall() if schema else []
+        types = {column: kind for column, kind, *_ in described}
+        row = ", ".join(f"{text(column)}: {name(column)}" for column in types)
+        found = {column: kind for column, kind in types.items() if column in wanted}
+        query = (
+            f"SELECT {BATCH}, {FILE}, {LINE}, to_json({{{row}}})::VARCHAR AS {DELIVERED}, NULL::VARCHAR AS {UNREADABLE}"
+            + "".join(f", {name(column)}" for column in found)
+            + f" FROM {_ROWS}"
+        )
+        return Opened(found, lambda _: query if types else _NO_ROWS, lambda: reading.rows)
+
     @staticmethod
-    def _dialects(batch: Batch) -> dict[str, Dialect]:
-        return {file.name: csv_dialect(batch, file) for file in batch.manifest.files}
+    def _schemas(batch: Batch) -> dict[str, pa.Schema]:
+        schemas = {}
+        for file in batch.manifest.files:
+            schemas[file.name] = arrow_schema(batch, file)
+            check_names(batch, file, schemas[file.name].names, "its schema")
+        return schemas
 
 
 class Parquet:
@@ -207,6 +267,7 @@ class Parquet:
                 schemas[file.name] = pq.read_schema(batch.path(file)).remove_metadata()
             except (pa.ArrowException, OSError) as error:
                 raise batch.refuse(file.name, f"is no readable Parquet: {str(error).splitlines()[0]}", SEND_AGAIN) from error
+            check_names(batch, file, schemas[file.name].names, "its schema")
         return schemas
 
 
@@ -215,4 +276,11 @@ _NO_ROWS: Final = (
     f" NULL::VARCHAR AS {UNREADABLE} WHERE false"
 )
 
-FORMATS: Final[Mapping[str, Format]] = {"ndjson": Ndjson(), "json": Json(), "csv": Csv(), "parquet": Parquet()}
+FORMATS: Final[Mapping[str, Format]] = {
+    "ndjson": Ndjson(),
+    "json": Json(),
+    "csv": Headed(csv_dialect, None, is_stream=True),
+    "xlsx": Headed(workbook_header, workbook_records, is_stream=False),
+    "parquet": Parquet(),
+    "arrow": Arrow(),
+}

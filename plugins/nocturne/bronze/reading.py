@@ -90,6 +90,11 @@ _TAKE_AGAIN: Final = "Remove the batch's folder in landing and run `land` again.
 SEND_AGAIN: Final = "Have the source deliver the file again, whole; `land` takes it in, and the night goes on."
 
 
+Records = tuple[pa.Array, pa.Array, pa.Array, dict[str, pa.Array]]
+"""(number, raw text where a record was refused, why, values by column) of some records of a file."""
+RecordsOf = Callable[[Batch, Delivered, int], Iterator[Records]]
+
+
 @dataclass
 class Reading:
     """A pass over some batches: counts their rows, and keeps the error that ended it (DuckDB would tell only its text)."""
@@ -108,18 +113,20 @@ class Reading:
 
     def lines(self) -> pa.RecordBatchReader:
         """Each line of the NDJSON files, as text."""
-        return self._reader(pa.schema(_OURS), self._lines)
+        return self.stream(pa.schema(_OURS), self._lines)
 
     def documents(self) -> pa.RecordBatchReader:
         """Each JSON file, whole."""
-        return self._reader(pa.schema([(BATCH, pa.string()), (FILE, pa.string()), (DOCUMENT, pa.string())]), self._documents)
+        return self.stream(pa.schema([(BATCH, pa.string()), (FILE, pa.string()), (DOCUMENT, pa.string())]), self._documents)
 
-    def records(self, columns: Sequence[str]) -> pa.RecordBatchReader:
-        """Each record of the CSV files; `columns` as text, NULL where a file has no such column or the value is empty."""
+    def records(self, columns: Sequence[str], read: RecordsOf | None = None) -> pa.RecordBatchReader:
+        """Each record that `read` (default: of CSV) gives; `columns` as text, NULL where a file lacks the column or the value is empty."""
         schema = pa.schema([*_OURS, *((column, pa.string()) for column in columns)])
-        return self._reader(schema, lambda batch, index: self._records(batch, index, columns))
+        return self.stream(schema, lambda batch, index: self._records(batch, index, columns, read or _csv_records))
 
-    def _reader(self, schema: pa.Schema, rows: Callable[[Batch, int], Iterator[list[Any]]]) -> pa.RecordBatchReader:
+    def stream(self, schema: pa.Schema, rows: Callable[[Batch, int], Iterator[list[Any]]]) -> pa.RecordBatchReader:
+        """What `rows` gives of each batch (and its position), as one stream; an error of ours that ends it is kept."""
+
         def stream() -> Iterator[pa.RecordBatch]:
             try:
                 for index, batch in enumerate(self.batches):
@@ -145,10 +152,10 @@ class Reading:
         for file in batch.manifest.files:
             yield [pa.array([batch.id]), pa.array([file.name]), pa.array([_document(batch, file)], pa.string())]
 
-    def _records(self, batch: Batch, index: int, columns: Sequence[str]) -> Iterator[list[Any]]:
+    def _records(self, batch: Batch, index: int, columns: Sequence[str], read: RecordsOf) -> Iterator[list[Any]]:
         names = self._file_names(batch)
         for position, file in enumerate(batch.manifest.files):
-            for numbers, raw, unreadable, values in _csv_records(batch, file, self.block):
+            for numbers, raw, unreadable, values in read(batch, file, self.block):
                 self.rows[batch.id] += len(numbers)
                 texts = [values.get(column, pa.nulls(len(numbers), pa.string())) for column in columns]
                 yield [*self._names(index, names, position, len(numbers)), numbers, raw, unreadable, *texts]
@@ -394,9 +401,6 @@ class _Stream(io.RawIOBase):
                 self.is_damaged = True
                 data = data.decode(errors="replace").encode()
         return data
-
-
-Records = tuple[pa.Array, pa.Array, pa.Array, dict[str, pa.Array]]
 
 
 def _csv_records(batch: Batch, file: Delivered, block: int) -> Iterator[Records]:

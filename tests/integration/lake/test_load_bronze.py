@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from openpyxl import Workbook
 
 from nocturne.errors import DeliveryError, NocturneError, TenantError
 from nocturne.lake import table
@@ -33,6 +34,24 @@ def as_parquet(rows: Sequence[Row]) -> bytes:
     return out.getvalue()
 
 
+def as_arrow(rows: Sequence[Row]) -> bytes:
+    out = io.BytesIO()
+    table = pa.Table.from_pylist([{"country": None, **row} for row in rows] if len(rows[0]) > 1 else list(rows))
+    with pa.ipc.new_file(out, table.schema) as writer:
+        writer.write_table(table)
+    return out.getvalue()
+
+
+def as_workbook(rows: Sequence[Row]) -> bytes:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    book = Workbook()
+    for row in (names, *([row.get(name) for name in names] for row in rows)):
+        book.worksheets[0].append(row)
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
 def night_of(settings: Settings, **source: Any) -> Night:
     return Night(settings, tenant_with({**PLAYS, **source}))
 
@@ -47,6 +66,8 @@ def night_of(settings: Settings, **source: Any) -> Night:
         ({"format": "csv"}, {"a.gz": gzip.compress(as_csv(ROWS[:2])), "b": as_csv(ROWS[2:]).replace(b",", b";")}),
         ({"format": "parquet"}, {"a": as_parquet(ROWS[:1]), "b": as_parquet(ROWS[1:])}),
         ({"format": "json"}, {"a": json.dumps(ROWS).encode()}),
+        ({"format": "xlsx"}, {"a.xlsx": as_workbook(ROWS[:2]), "b.zip": zipped({"c.xlsx": as_workbook(ROWS[2:])})}),
+        ({"format": "arrow"}, {"a.arrow": as_arrow(ROWS[:1]), "b.arrow.gz": gzip.compress(as_arrow(ROWS[1:]))}),
         ({"format": "ndjson"}, {"a.zip": zipped({"b": ndjson(ROWS[:2]), "c": COMPRESSIONS["xz"](ndjson(ROWS[2:]))})}),
         ({"format": "csv"}, {"a.tar.zst": COMPRESSIONS["zstd"](tarred({"b": as_csv(ROWS[:2]), "c": as_csv(ROWS[2:])}))}),
         ({"format": "parquet"}, {"a.zip": zipped({"b": as_parquet(ROWS[:1])}), "b.bz2": COMPRESSIONS["bzip2"](as_parquet(ROWS[1:]))}),
@@ -236,6 +257,10 @@ NOISE = bytes(range(256)) * 40
         ({"format": "csv"}, as_csv(ROWS).replace(b"ms_played", b"duration"), "lacks the column ms_played"),
         ({"format": "csv"}, as_csv(ROWS) + b'\n"never closed,\n1,2', "opens a quote that is never closed"),
         ({"format": "parquet"}, b"", "no readable Parquet"),
+        ({"format": "arrow"}, as_arrow(ROWS)[:-20], "no readable Arrow"),
+        ({"format": "arrow"}, as_arrow([{"play_id": "a"}]), "lacks the columns"),
+        ({"format": "xlsx"}, as_workbook(ROWS)[:-20], "damaged zip archive"),
+        ({"format": "xlsx"}, as_workbook([{"play_id": "a"}]), "lacks the columns"),
         ({"format": "parquet"}, as_parquet(ROWS)[:-20], "no readable Parquet"),
         ({"format": "parquet"}, as_parquet([{name: value for name, value in ROWS[0].items() if name != "ms_played"}]), "lacks the column"),
         ({"format": "json"}, b"", "is no JSON document"),
