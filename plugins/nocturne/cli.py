@@ -395,7 +395,7 @@ sources:
   #   connection: shop
   #   location: payments?day={{day}}
   #   records: data              # the field of a page that holds its rows
-  #   next_field: next           # the field that holds the next page's address
+  #   paging: {{kind: next_url, field: next}}   # the field that holds the next page's address; other kinds: README
 """
 
 

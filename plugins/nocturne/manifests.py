@@ -46,6 +46,22 @@ class Delivered(BaseModel):
         return self
 
 
+class Range(BaseModel):
+    """What a batch took of a source that grows: all after `since` (None: from the beginning) up to and with `until`, as text.
+
+    The next night goes on from `until`. `part` says of what: a field, a column, a partition. `lost`: of how much the source itself said
+    that it was there, but could not give it any more. `ever`: how much the source said it had ever held at `until`, where it counts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    part: str
+    since: str | None = None
+    until: str
+    lost: int = Field(0, ge=0)
+    ever: int | None = None
+
+
 class Manifest(BaseModel):
     """One batch: what one source delivered for one day."""
 
@@ -57,6 +73,7 @@ class Manifest(BaseModel):
     received_on: date
     files: tuple[Delivered, ...]
     taken_at: AwareDatetime
+    ranges: tuple[Range, ...] = Field((), description="Of a source that grows: what of it this batch took.")
 
     @model_validator(mode="after")
     def _sorted(self) -> Self:

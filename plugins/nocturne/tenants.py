@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from nocturne.asking import Increment, Paging
 from nocturne.datasets import DATASETS, Dataset, Type
 from nocturne.errors import TenantError
 
@@ -217,7 +218,9 @@ class Source(_Strict):
         None, pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=40, description="Name of an Airflow connection of this tenant."
     )
     records: str | None = Field(None, description="json: the field of a page that holds the rows; None: the page is the array.")
-    next_field: str | None = Field(None, description="api: the field of a page that holds the next page's URL or path.")
+    paging: Paging | None = Field(None, description="api: how the page that follows is found; None: there is one page.")
+    since: Increment | None = Field(None, description="api: ask for what is new alone.")
+    requests_per_minute: Positive | None = Field(None, description="api: ask no faster than this.")
     layout: Layout | None = Field(None, description="How its files are laid out, where that is not to be found in them.")
     required: bool = Field(False, description="Stop the night when nothing was delivered for the business day by the deadline.")
     deadline: time | None = Field(None, description="Local time of the night until which the night waits for this source.")
@@ -272,8 +275,15 @@ class Source(_Strict):
             raise ValueError("only a json source names the field of its records")
         if self.layout is not None:
             self.layout.check(self.format)
-        if self.next_field is not None and self.kind != "api":
-            raise ValueError("only an api source names the field of the next page")
+        return self
+
+    @model_validator(mode="after")
+    def _is_asked_as_its_kind_can_be(self) -> Self:
+        misplaced = [name for name in ("paging", "since", "requests_per_minute") if getattr(self, name) is not None]
+        if misplaced and self.kind != "api":
+            raise ValueError(f"only an api source has {', '.join(misplaced)}")
+        if self.since is not None and self.is_daily:
+            raise ValueError("a source with {day} is asked day by day, and one with `since` for what is new: it is one of the two")
         return self
 
     @model_validator(mode="after")
@@ -297,6 +307,11 @@ class Source(_Strict):
     def is_daily(self) -> bool:
         """Whether each delivery belongs to a day that stands in its location."""
         return "{day}" in self.location
+
+    @property
+    def is_incremental(self) -> bool:
+        """Whether each night takes what is new since the last one."""
+        return self.since is not None
 
     @property
     def fingerprint(self) -> str:

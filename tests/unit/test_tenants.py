@@ -232,7 +232,12 @@ def test_only_a_mapping_costs_the_parser_of_sql() -> None:
         ({"kind": "api", "connection": "shop", "location": "//evil.example/x"}, "the host stands in the connection"),
         ({"kind": "api", "connection": "my__shop"}, "connection"),
         ({"kind": "api", "connection": "shop_"}, "connection"),
-        ({"next_field": "next"}, "only an api source names the field of the next page"),
+        ({"paging": {"kind": "next_url", "field": "next"}}, "only an api source has paging"),
+        ({"requests_per_minute": 60}, "only an api source has requests_per_minute"),
+        (
+            {"kind": "api", "connection": "shop", "location": "x?day={day}", "since": {"parameter": "from", "field": "at"}},
+            "it is one of the two",
+        ),
         ({"records": "rows"}, "only a json source names the field of its records"),
         ({"location": "../other/*"}, "has no `..`"),
         ({"location": "a/../../b"}, "has no `..`"),

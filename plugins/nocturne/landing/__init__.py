@@ -148,7 +148,9 @@ class _Turn:
                 tenant=self.tenant.slug,
                 day=self.day,
             )
-        if deadline or not self.source.is_daily:  # a source may have days of its own, unless it says when it delivers
+        if deadline or not (
+            self.source.is_daily or self.source.is_incremental
+        ):  # others may have nothing new, unless they say when they do
             total.warnings.append(f"{what}{past}.")
 
     def _deadline(self) -> datetime | None:

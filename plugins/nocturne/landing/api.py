@@ -1,8 +1,8 @@
 """Sources of kind `api`: JSON over HTTP, page after page, each landed as it was received.
 
-A page that has arrived is written at once, and a run that was killed goes on behind the last one that it finds: the page itself names its
-successor. What is worth another try (no answer, half an answer, 5xx, 408, 429) is tried again after a growing, random pause, or after
-the one that the server asks for, within a budget for the whole source.
+A page that has arrived is written at once, with a note of what follows it, and a run that was killed goes on behind the last one that it
+finds. What is worth another try (no answer, half an answer, 5xx, 408, 429) is tried again after a growing, random pause, or after the
+one that the server asks for, within a budget for the whole source. A source with `since` is asked for what is new alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -22,29 +22,43 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
+from nocturne.asking import Increment, Offset, PageNumber
 from nocturne.errors import DeliveryError, SourceUnavailable
+from nocturne.landing.access import Access, NoTokenError, is_here
 from nocturne.landing.batches import Shelf, Staged, Taken, write
 from nocturne.landing.connections import Connection, Patience, without_secrets
+from nocturne.landing.paging import Answer, PagingError, field_of, first_address, following, with_parameter, without_parameter
+from nocturne.landing.ranges import greatest, marked, not_ahead, reach, reduced
 from nocturne.ledger import Mark
+from nocturne.manifests import Range
 
 _MAX_PAGES = 100_000
 _MAX_PAGE_BYTES = 256_000_000
 _MAX_PAGE_SECONDS = 300
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 # httpx writes every address at level INFO, query and all: a cursor may be a secret.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True)
 class _Page:
-    """A page that stands in the staging folder."""
+    """What is noted of a page that stands in the staging folder: where it came from, what follows it, the greatest value of its records."""
 
-    path: Path
     url: str
     bytes: int
     sha256: str
     rows: int
     next_url: str | None
+    greatest: str | None = None
+
+
+@dataclass(frozen=True)
+class _Got:
+    """A page that has just arrived."""
+
+    body: bytes
+    rows: int
+    next_url: str | None
+    greatest: str | None
 
 
 class _NotYetError(Exception):
@@ -56,18 +70,36 @@ class _NotYetError(Exception):
 
 
 @dataclass
+class _Pace:
+    """A budget of requests, spent evenly."""
+
+    requests_per_minute: int | None
+    free_at: float = 0.0
+
+    def wait(self) -> None:
+        """Wait for the next request's turn."""
+        if self.requests_per_minute is None:
+            return
+        now = time.monotonic()
+        time.sleep(max(0.0, self.free_at - now))
+        self.free_at = max(now, self.free_at) + 60 / self.requests_per_minute
+
+
+@dataclass
 class _Session:
     """One source's turn with its server."""
 
     shelf: Shelf
-    connection: Connection
+    access: Access
     patience: Patience
     client: httpx.Client
+    pace: _Pace
     paused_seconds: float = 0.0
 
-    def get(self, url: str) -> tuple[bytes, int, str | None]:
-        """The page at `url`, the number of its rows and its successor's address. Raises SourceUnavailable when patience is at an end."""
+    def get(self, url: str) -> _Got:
+        """The page at `url`. Raises SourceUnavailable when patience is at an end."""
         for attempt in range(1, self.patience.tries + 1):
+            self.pace.wait()
             try:
                 return self._try(url)
             except _NotYetError as error:
@@ -86,24 +118,29 @@ class _Session:
             tenant=self.shelf.tenant.slug,
         )
 
-    def _try(self, url: str) -> tuple[bytes, int, str | None]:
+    def _try(self, url: str) -> _Got:
         try:
             with self.client.stream("GET", url) as answer:
                 if answer.status_code >= 500 or answer.status_code in {408, 429}:
                     raise _NotYetError(f"{answer.status_code} {answer.reason_phrase}", _retry_after(answer.headers.get("Retry-After")))
                 if answer.status_code != 200:
                     raise self._refused(url, answer)
-                body = self._body(url, answer)
+                body, link = self._body(url, answer), answer.links.get("next", {}).get("url")
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise _NotYetError(f"{type(error).__name__} {error}".strip()) from error
+        except NoTokenError as error:
+            if error.may_pass:
+                raise _NotYetError(str(error), _retry_after(error.retry_after)) from error
+            raise self.wrong(url, f"is not asked: {error}", "correct login, password and extra fields") from error
         except httpx.InvalidURL as error:
-            raise self._wrong(url, f"is no address: {error}", "correct the connection or the source's location") from error
+            raise self.wrong(url, f"is no address: {error}", "correct the connection or the source's location") from error
         try:
             page = json.loads(body)
         except ValueError as error:
             # A server that dies in the middle of an answer without a length leaves half a page that HTTP calls whole.
             raise _NotYetError(f"200 with {len(body)} bytes that are no JSON") from error
-        return body, self._rows(url, page), self._next(url, page)
+        records = self._records(url, page)
+        return _Got(body, len(records), self._next(url, Answer(page, len(records), link)), self._greatest(url, records))
 
     def _body(self, url: str, answer: httpx.Response) -> bytes:
         chunks, size, deadline = [], 0, time.monotonic() + _MAX_PAGE_SECONDS
@@ -111,51 +148,65 @@ class _Session:
             chunks.append(chunk)
             size += len(chunk)
             if size > _MAX_PAGE_BYTES:
-                raise self._wrong(url, f"is a page of more than {_MAX_PAGE_BYTES} bytes", "ask for smaller pages in the source's location")
+                raise self.wrong(url, f"is a page of more than {_MAX_PAGE_BYTES} bytes", "ask for smaller pages in the source's location")
             if time.monotonic() > deadline:
                 raise _NotYetError(f"the page had not arrived whole after {_MAX_PAGE_SECONDS} s")
         return b"".join(chunks)
 
-    def _rows(self, url: str, page: Any) -> int:
+    def _records(self, url: str, page: Any) -> list[Any]:
         name = self.shelf.source.records
         if name is not None and not (isinstance(page, dict) and name in page):
             there = ", ".join(map(str, page)) if isinstance(page, dict) else type(page).__name__
-            raise self._wrong(url, f"has no field {name!r} with records; there is: {there}", "correct `records` in the tenant's file")
+            raise self.wrong(url, f"has no field {name!r} with records; there is: {there}", "correct `records` in the tenant's file")
         records = page[name] if name is not None else page
         if not isinstance(records, list):
-            raise self._wrong(
+            raise self.wrong(
                 url, f"holds a {type(records).__name__} where records must be a list", "correct `records` in the tenant's file"
             )
-        return len(records)
+        return records
 
-    def _next(self, url: str, page: Any) -> str | None:
-        name = self.shelf.source.next_field
-        given = page.get(name) if name is not None and isinstance(page, dict) else None
-        if given is None or given == "":
+    def _next(self, url: str, answer: Answer) -> str | None:
+        try:
+            given = following(self.shelf.source.paging, url, answer)
+        except PagingError as error:
+            raise self.wrong(url, str(error), "correct `paging` in the tenant's file") from error
+        if given is None:
             return None
-        if not isinstance(given, str):
-            raise self._wrong(
-                url, f"names no address in {name!r} but a {type(given).__name__}", "correct `next_field` in the tenant's file"
-            )
-        base = urlsplit(self.connection.url)
+        base = urlsplit(self.access.url)
         if given.startswith("/") and not given.startswith("//") and not given.startswith(base.path.rstrip("/") + "/"):
-            given = self.connection.url.rstrip("/") + given  # a path is meant below the connection's address, as the source's location is
-        following = urljoin(url, given)
-        if urlsplit(following)[:2] != base[:2]:
-            raise self._wrong(
-                url, f"leads to {without_secrets(following)}, another host", "nothing is asked of another host: see who sends that"
+            given = self.access.url.rstrip("/") + given  # a path is meant below the connection's address, as the source's location is
+        next_url = urljoin(url, given)
+        if self.access.key_parameter is not None:  # some services repeat our key in the addresses that they name
+            next_url = without_parameter(next_url, self.access.key_parameter)
+        if urlsplit(next_url)[:2] != base[:2]:
+            raise self.wrong(
+                url, f"leads to {without_secrets(next_url)}, another host", "nothing is asked of another host: see who sends that"
             )
-        return following
+        return next_url
+
+    def _greatest(self, url: str, records: list[Any]) -> str | None:
+        since = self.shelf.source.since
+        if since is None or not records:
+            return None
+        values = [value for record in records if (value := field_of(record, since.field)) is not None]
+        try:
+            found = greatest(since, values)
+        except ValueError as error:
+            raise self.wrong(url, f"has a record whose {since.field} {error}", "correct `since` in the tenant's file") from error
+        if found is None:
+            raise self.wrong(url, f"has no record with a field {since.field!r}", "correct `since` in the tenant's file")
+        return found
 
     def _refused(self, url: str, answer: httpx.Response) -> DeliveryError:
         what = f"answers {answer.status_code} {answer.reason_phrase}"
         if answer.is_redirect:
-            return self._wrong(url, what, "put the address that it leads to into the connection")
+            return self.wrong(url, what, "put the address that it leads to into the connection")
         if answer.status_code in {401, 403}:
-            return self._wrong(url, what, "correct the secret in the connection")
-        return self._wrong(url, what, "compare the source's location and the connection with the service's documentation")
+            return self.wrong(url, what, "correct the secret in the connection")
+        return self.wrong(url, what, "compare the source's location and the connection with the service's documentation")
 
-    def _wrong(self, url: str, what: str, next_step: str) -> DeliveryError:
+    def wrong(self, url: str, what: str, next_step: str) -> DeliveryError:
+        """An error that a person must look into."""
         name, tenant = self.shelf.source.name, self.shelf.tenant
         connection = tenant.connection_id(self.shelf.source.connection or "")
         return DeliveryError(
@@ -168,7 +219,7 @@ class _Session:
 def take_api(
     shelf: Shelf, begins_on: date, day: date, marks: Mapping[str, Mark], connection: Connection, patience: Patience
 ) -> Iterator[Taken]:
-    """Take the days, or the state of the night, that are not taken yet; yields what each batch brought.
+    """Take the days, the state of the night or what is new, as far as that is not taken yet; yields what each batch brought.
 
     Reads the API; writes batches. Run again, it asks for nothing that stands, and goes on behind the last page of a run that was
     killed. Raises DeliveryError for an answer that a person must look into, SourceUnavailable when patience is at an end.
@@ -177,23 +228,25 @@ def take_api(
     if not wanted:
         yield Taken(is_there=True)
         return
-    host = urlsplit(connection.url).hostname or ""
+    access = Access.of(connection, timeout_seconds=patience.timeout_seconds)
     headers = {"Accept": "application/json", "User-Agent": "nocturne"}
-    if connection.token:
-        headers["Authorization"] = f"Bearer {connection.token}"
-    auth = (connection.login, connection.password or "") if connection.login else None
     # Proxies of the environment are for other hosts than this one.
-    with httpx.Client(headers=headers, auth=auth, timeout=patience.timeout_seconds, trust_env=host not in _LOOPBACK) as client:
-        session = _Session(shelf, connection, patience, client)
-        if connection.url.startswith("http://") and host not in _LOOPBACK and (connection.token or connection.login):
-            yield Taken(warnings=[f"{shelf.source.name}: {connection.url} is not encrypted; whoever carries it can read the secret"])
+    with httpx.Client(headers=headers, auth=access.auth, timeout=patience.timeout_seconds, trust_env=not is_here(access.url)) as client:
+        session = _Session(shelf, access, patience, client, _Pace(shelf.source.requests_per_minute))
+        if access.is_open_to_listeners:
+            yield Taken(warnings=[f"{shelf.source.name}: {access.url} is not encrypted; whoever carries it can read the secret"])
         for a_day in wanted:
-            yield _take(session, a_day)
+            if shelf.source.since is not None:
+                yield _take_new(session, a_day, shelf.source.since, marks.get(shelf.batch(a_day)))
+            else:
+                yield _take(session, a_day)
 
 
 def _days(shelf: Shelf, begins_on: date, day: date) -> list[date]:
     if shelf.source.is_daily:
         return [begins_on + timedelta(days=count) for count in range((day - begins_on).days + 1)]
+    if shelf.source.is_incremental:
+        return [day]
     newest = max(shelf.days(), default=day)
     return [day] if newest <= day else []  # the state of that night is gone; what is there now belongs to a later one
 
@@ -209,9 +262,8 @@ def _is_taken(shelf: Shelf, day: date, marks: Mapping[str, Mark]) -> bool:
 def _take(session: _Session, day: date) -> Taken:
     """The batch of a day or night."""
     shelf, taken = session.shelf, Taken(is_there=True)
-    first_url = f"{session.connection.url.rstrip('/')}/{shelf.source.location.replace('{day}', day.isoformat()).lstrip('/')}"
-    asked = hashlib.sha256(json.dumps([first_url, shelf.source.records, shelf.source.next_field]).encode()).hexdigest()[:16]
-    with shelf.taking(f"{day.isoformat()}-{asked}") as folder:
+    first_url = _first_url(session, day)
+    with shelf.taking(_purpose(session, day, first_url)) as folder:
         if shelf.holds(day):  # another run took it while we waited
             return taken
         pages = _pages(session, folder, first_url)
@@ -220,53 +272,116 @@ def _take(session: _Session, day: date) -> Taken:
         if earlier and manifest and [file.sha256 for file in manifest.files] == [page.sha256 for page in pages]:
             taken.marks = {shelf.batch(day): Mark(manifest.fingerprint, {"received_on": day.isoformat(), "same_as": earlier.isoformat()})}
             return taken
-        fresh = [Staged(page.path, page.path.name, without_secrets(page.url), page.bytes, page.sha256, page.rows) for page in pages]
+        fresh = _staged(folder, pages)
         manifest = shelf.put(day, fresh)
     taken.add(manifest, fresh)
     taken.marks = {manifest.batch: Mark(manifest.fingerprint, {"received_on": day.isoformat(), "rows": sum(page.rows for page in pages)})}
     return taken
 
 
+def _take_new(session: _Session, day: date, since: Increment, mark: Mark | None) -> Taken:
+    """The batch of what is new; none if nothing is, so that the next night, or this one again, asks from the same place."""
+    shelf, started = session.shelf, datetime.now(UTC)
+    wanted = reach(shelf, day, mark)
+    if wanted is None:
+        return Taken(is_there=True)
+    begin = wanted.since(since.field)
+    first_url = _first_url(session, day)
+    if (asked := reduced(since, begin) if begin is not None else since.start) is not None:
+        first_url = with_parameter(first_url, since.parameter, asked)
+    with shelf.taking(_purpose(session, day, first_url)) as folder:
+        if shelf.holds(day):
+            return Taken(is_there=True)
+        pages = _pages(session, folder, first_url)
+        found = greatest(since, [value for page in pages if (value := page.greatest) is not None] + ([begin] if begin else []))
+        if found is None or not any(page.rows for page in pages):
+            return Taken()
+        until = (wanted.until or {}).get(since.field) or not_ahead(since, found, started)
+        fresh = _staged(folder, pages)
+        manifest = shelf.put(day, fresh, ranges=[Range(part=since.field, since=begin, until=until)])
+    taken = Taken(is_there=True, marks=marked(manifest, rows=sum(page.rows for page in pages)))
+    taken.add(manifest, fresh)
+    return taken
+
+
+def _first_url(session: _Session, day: date) -> str:
+    location = session.shelf.source.location.replace("{day}", day.isoformat()).lstrip("/")
+    return first_address(session.shelf.source.paging, f"{session.access.url.rstrip('/')}/{location}")
+
+
+def _purpose(session: _Session, day: date, first_url: str) -> str:
+    """What pages are staged for: pages that another declaration asked for are none of ours."""
+    source = session.shelf.source
+    told = [first_url, source.records, source.model_dump(mode="json", include={"paging", "since"})]
+    return f"{day.isoformat()}-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]}"
+
+
+def _staged(folder: Path, pages: list[_Page]) -> list[Staged]:
+    return [
+        Staged(_place(folder, number), _place(folder, number).name, without_secrets(page.url), page.bytes, page.sha256, page.rows)
+        for number, page in enumerate(pages, start=1)
+    ]
+
+
 def _pages(session: _Session, folder: Path, first_url: str) -> list[_Page]:
     """All pages from `first_url` on: those that a killed run left, then those that are still missing."""
-    pages = _landed(session, folder, first_url)
+    pages = _landed(folder, first_url)
     resumed = len(pages)
     url = pages[-1].next_url if pages else first_url
     asked = {page.url for page in pages}
     while url is not None:
         if url in asked or len(pages) >= _MAX_PAGES:
-            raise session._wrong(url, f"comes again after {len(pages)} pages", "see why its pages have no end")
+            raise session.wrong(url, f"comes again after {len(pages)} pages", "see why its pages have no end")
         try:
-            body, rows, next_url = session.get(url)
+            got = session.get(url)
         except DeliveryError:
             if resumed == 0 or len(pages) > resumed:
                 raise
             # The place where the killed run stopped may not be kept for ever: begin again, once.
             pages, asked, resumed, url = [], set(), 0, first_url
             continue
-        path = folder / f"page-{len(pages) + 1:05}.json"
-        size, sha256 = write(path, [body])
-        pages.append(_Page(path, url, size, sha256, rows, next_url))
+        place = _place(folder, len(pages) + 1)
+        size, sha256 = write(place, [got.body])
+        if _is_the_same_again(session, pages, sha256):
+            raise session.wrong(url, "gives the same page again", "see whether the service knows the parameter that `paging` names")
+        page = _Page(url, size, sha256, got.rows, got.next_url, got.greatest)
+        write(_note(place), [json.dumps(asdict(page)).encode()])
+        pages.append(page)
         asked.add(url)
-        url = next_url
+        url = got.next_url
     return pages
 
 
-def _landed(session: _Session, folder: Path, first_url: str) -> list[_Page]:
-    """The pages that a killed run left, as far as they follow each other."""
+def _is_the_same_again(session: _Session, pages: list[_Page], sha256: str) -> bool:
+    """Whether a page that was asked for by a number is the one before: then the number is not heard, and pages would never end."""
+    counted = isinstance(session.shelf.source.paging, (PageNumber, Offset))
+    return counted and bool(pages) and pages[-1].sha256 == sha256 and pages[-1].rows > 0
+
+
+def _landed(folder: Path, first_url: str) -> list[_Page]:
+    """The pages that a killed run left, as far as they follow each other and are what was noted of them."""
     pages: list[_Page] = []
     url: str | None = first_url
     while url is not None:
-        path = folder / f"page-{len(pages) + 1:05}.json"
+        place = _place(folder, len(pages) + 1)
         try:
-            body = path.read_bytes()
-            page = json.loads(body)
-        except (FileNotFoundError, ValueError):
+            page = _Page(**json.loads(_note(place).read_bytes()))
+            body = place.read_bytes()
+        except (FileNotFoundError, ValueError, TypeError):
             break
-        rows, next_url = session._rows(url, page), session._next(url, page)
-        pages.append(_Page(path, url, len(body), hashlib.sha256(body).hexdigest(), rows, next_url))
-        url = next_url
+        if page.url != url or hashlib.sha256(body).hexdigest() != page.sha256:
+            break
+        pages.append(page)
+        url = page.next_url
     return pages
+
+
+def _place(folder: Path, number: int) -> Path:
+    return folder / f"page-{number:05}.json"
+
+
+def _note(place: Path) -> Path:
+    return place.with_suffix(".note")
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from nocturne.errors import DeliveryError, DiskFull, LeaseHeld
 from nocturne.ledger import Mark
-from nocturne.manifests import MANIFEST, Delivered, Manifest, batch_folder, batch_id, landing_folder, write_manifest
+from nocturne.manifests import MANIFEST, Delivered, Manifest, Range, batch_folder, batch_id, landing_folder, write_manifest
 from nocturne.settings import Settings
 from nocturne.tenants import Source, Tenant
 
@@ -106,8 +106,10 @@ class Shelf:
                 day=day,
             ) from error
 
-    def put(self, day: date, fresh: Iterable[Staged], kept: Iterable[Delivered] = ()) -> Manifest:
+    def put(self, day: date, fresh: Iterable[Staged], kept: Iterable[Delivered] = (), *, ranges: Iterable[Range] = ()) -> Manifest:
         """Make the batch of a day hold the `kept` files, which stand in it, and the `fresh` ones, which are moved into it.
+
+        `ranges` say what was taken of a source that grows.
 
         Run again after a kill, with the same files, it leaves the same batch.
         """
@@ -128,6 +130,7 @@ class Shelf:
             received_on=day,
             files=tuple(files[name] for name in sorted(files)),
             taken_at=datetime.now(UTC),
+            ranges=tuple(ranges),
         )
         self._sweep(folder, set(files) | taken)  # what a killed run put there for a manifest that it never wrote
         write_manifest(self.settings, self.tenant, manifest)

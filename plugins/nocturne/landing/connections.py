@@ -1,4 +1,4 @@
-"""Where a source of kind `api` is and how it knows us: an Airflow connection, without Airflow."""
+"""Where a source is and how it knows us: an Airflow connection, without Airflow."""
 
 from __future__ import annotations
 
@@ -16,49 +16,74 @@ _TELLING = ("token", "key", "secret", "password", "passwd", "auth", "sig", "cred
 
 @dataclass(frozen=True)
 class Connection:
-    """An address and what opens it: a bearer token, or login and password. Its `repr` shows the address alone."""
+    """The fields of an Airflow connection (`scheme` is its type, `path` its schema). Its `repr` shows what it is of, and the host alone.
 
-    url: str
+    Each kind of source reads them in its own way: as the address of an API, a database's URL, the settings of a broker's client.
+    """
+
+    scheme: str = ""
+    host: str = ""
+    port: int | None = None
+    path: str = field(default="", repr=False)
     login: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
-    token: str | None = field(default=None, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
-    def __post_init__(self) -> None:
-        """Refuse an address that is no plain http(s) one, without repeating it: what stands in the wrong field may be a secret."""
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.password or parts.query or parts.fragment:
+    @classmethod
+    def from_uri(cls, text: str) -> Self:
+        """The connection of a URI as Airflow reads it; what stands in its query is its extra fields. Raises ValueError if it is none."""
+        parts = urlsplit(text)
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        return cls(
+            scheme=parts.scheme.replace("-", "_"),
+            host=unquote(parts.hostname or ""),
+            port=parts.port,
+            path=unquote(parts.path[1:]),
+            login=unquote(parts.username or "") or None,
+            password=unquote(parts.password or "") or None,
+            extra=json.loads(query["__extra__"]) if "__extra__" in query else query,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The connection of a JSON object as Airflow reads it. Raises ValueError if it is none."""
+        given = json.loads(text)
+        extra = given.get("extra") or {}
+        return cls(
+            scheme=given.get("conn_type") or "",
+            host=given.get("host") or "",
+            port=int(given["port"]) if given.get("port") else None,
+            path=given.get("schema") or "",
+            login=given.get("login") or None,
+            password=given.get("password") or None,
+            extra=json.loads(extra) if isinstance(extra, str) else dict(extra),
+        )
+
+    def http_address(self) -> str:
+        """The address of an API. As in Airflow's HTTP hook, a schema of `http` or `https` is the protocol, and a host may already name it.
+
+        Raises PermanentError, without repeating it, if it is no plain http(s) address: what stands in the wrong field may be a secret.
+        """
+        scheme, host, path = self.scheme, self.host, self.path
+        if path in {"http", "https"}:
+            scheme, path = path, ""
+        if "://" in host:
+            scheme, _, host = host.partition("://")
+        host, _, below = host.partition("/")
+        place = "/".join(part.strip("/") for part in (below, path) if part.strip("/"))
+        address = f"[{host}]" if ":" in host and not host.startswith("[") and host.count(":") > 1 else host
+        url = urlunsplit((scheme or "http", f"{address}:{self.port}" if self.port else address, quote(place), "", ""))
+        try:
+            parts = urlsplit(url)
+            is_plain = not (parts.username or parts.password or parts.query or parts.fragment) and (parts.port or True)
+        except ValueError:
+            is_plain = False
+        if not is_plain or parts.scheme not in {"http", "https"} or not parts.hostname:
             raise PermanentError(
                 "A connection's address is not of the form http(s)://host[:port][/path].",
                 next_step="Correct the connection: login and password have fields of their own.",
             )
-
-    @classmethod
-    def from_parts(
-        cls,
-        *,
-        scheme: str | None,
-        host: str | None,
-        port: int | None = None,
-        path: str | None = None,
-        login: str | None = None,
-        password: str | None = None,
-    ) -> Self:
-        """The connection of an Airflow connection's fields.
-
-        A password without a login is a bearer token. As in Airflow's HTTP hook, a `path` (Airflow's field `schema`) of `http` or `https`
-        is the protocol, and a host may already name its protocol.
-        """
-        if path in {"http", "https"}:
-            scheme, path = path, None
-        if host and "://" in host:
-            scheme, _, host = host.partition("://")
-        host, _, below = (host or "").partition("/")
-        place = "/".join(part.strip("/") for part in (below, path or "") if part.strip("/"))
-        address = f"[{host}]" if ":" in host and not host.startswith("[") and host.count(":") > 1 else host
-        url = urlunsplit((scheme or "http", f"{address}:{port}" if port else address, quote(place), "", ""))
-        if password and not login:
-            return cls(url, token=password)
-        return cls(url, login=login or None, password=password or None)
+        return url
 
 
 @dataclass(frozen=True)
@@ -88,13 +113,16 @@ def environment_connection(connection_id: str, environment: Mapping[str, str] | 
             f"There is no connection {connection_id}.", next_step=f"Set {variable} to http://:<token>@<host>:<port>/<path>."
         )
     try:
-        return Connection.from_parts(**(_from_json(text) if text.lstrip().startswith("{") else _from_uri(text)))
-    except (PermanentError, ValueError, AttributeError, TypeError):
+        found = Connection.from_json(text) if text.lstrip().startswith("{") else Connection.from_uri(text)
+        if not found.scheme:
+            raise ValueError("a connection has a type")
+    except (ValueError, AttributeError, TypeError):
         # Without its cause: that would quote the value, and the value is a secret.
         raise PermanentError(
             f"{variable} is neither a URI nor JSON that describes a connection.",
             next_step=f"Set {variable} to http://:<token>@<host>:<port>/<path>.",
         ) from None
+    return found
 
 
 def without_secrets(url: str) -> str:
@@ -106,27 +134,3 @@ def without_secrets(url: str) -> str:
         for name, value in parse_qsl(parts.query, keep_blank_values=True)
     )
     return urlunsplit((parts.scheme, host, parts.path, query, ""))
-
-
-def _from_json(text: str) -> dict[str, Any]:
-    given = json.loads(text)
-    return {
-        "scheme": given.get("conn_type"),
-        "host": given.get("host"),
-        "port": int(given["port"]) if given.get("port") else None,
-        "path": given.get("schema"),
-        "login": given.get("login"),
-        "password": given.get("password"),
-    }
-
-
-def _from_uri(text: str) -> dict[str, Any]:
-    parts = urlsplit(text)
-    return {
-        "scheme": parts.scheme,
-        "host": parts.hostname,
-        "port": parts.port,
-        "path": unquote(parts.path.strip("/")),
-        "login": unquote(parts.username or ""),
-        "password": unquote(parts.password or ""),
-    }

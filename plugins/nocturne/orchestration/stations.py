@@ -141,8 +141,14 @@ def airflow_connection(connection_id: str) -> Connection:
             f"There is no Airflow connection {connection_id}.",
             next_step=f"Add it in the Airflow UI (Admin, Connections), or set AIRFLOW_CONN_{connection_id.upper()}.",
         ) from error
-    return Connection.from_parts(
-        scheme=found.conn_type, host=found.host, port=found.port, path=found.schema, login=found.login, password=found.password
+    return Connection(
+        scheme=found.conn_type,
+        host=found.host or "",
+        port=found.port,
+        path=found.schema or "",
+        login=found.login or None,
+        password=found.password or None,
+        extra=found.extra_dejson,
     )
 
 

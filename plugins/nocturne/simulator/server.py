@@ -22,6 +22,7 @@ from typing import Annotated
 
 from fastapi import FastAPI, Header, HTTPException, Query, Response
 
+from nocturne.asking import NextUrl
 from nocturne.datasets import DATASETS
 from nocturne.errors import NocturneError
 from nocturne.settings import Settings, load_settings
@@ -56,7 +57,7 @@ class _Shop:
             location=dataset,
             format="json",
             records="records",
-            next_field="next",
+            paging=NextUrl(kind="next_url", field="next"),
         )
         return declared[0] if declared else plain
 

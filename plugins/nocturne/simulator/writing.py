@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from nocturne.asking import NextUrl
 from nocturne.datasets import DATASETS
 from nocturne.errors import TenantError
 from nocturne.settings import Settings
@@ -210,11 +211,11 @@ def _put(source: Source, deliveries: Sequence[tuple[Foreign, Delivery]], path: P
 
 
 def page(rows: Sequence[bytes], source: Source, following: str | None = None) -> bytes:
-    """A page of JSON as the source declares it: the bare array, or an object with its `records` (and `next_field`)."""
+    """A page of JSON as the source declares it: the bare array, or an object with its `records` (and the next page's address)."""
     array = b"[" + b",\n".join(rows) + b"]"
     if source.records is None:
         return array + b"\n"
-    more = b"" if source.next_field is None else f",{json.dumps(source.next_field)}:{json.dumps(following)}".encode()
+    more = f",{json.dumps(source.paging.field)}:{json.dumps(following)}".encode() if isinstance(source.paging, NextUrl) else b""
     return b"{" + json.dumps(source.records).encode() + b":" + array + more + b"}\n"
 
 

@@ -53,6 +53,7 @@ class Server:
         self.answers: dict[str, list[Answer]] = {}
         self.asked: list[str] = []
         self.headers: list[dict[str, str]] = []
+        self.posted: list[str] = []
         self.arrived = threading.Event()
         self.silent_at: str | None = None
         self._go_on = threading.Event()
@@ -72,7 +73,7 @@ class Server:
 
     def connection(self, _: str) -> Connection:
         """The connection that leads here."""
-        return Connection(self.url, token=TOKEN)
+        return Connection.from_uri(f"http://:{TOKEN}@127.0.0.1:{self._http.server_port}")
 
     def speak(self) -> None:
         """Answer what was kept waiting."""
@@ -93,6 +94,10 @@ class Server:
     def _handler(server) -> type[BaseHTTPRequestHandler]:  # noqa: N805
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                server.posted.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                self.do_GET()
 
             def do_GET(self) -> None:
                 server.asked.append(self.path)

@@ -61,7 +61,7 @@ def refined(tenant: Tenant, world: World, settings: Settings, api: str) -> Memor
     """The marks of a night over everything that the world delivered."""
     marks = MemoryMarks()
     day = world.parameters.last_day
-    connection = Connection(f"{api}/{tenant.slug}", token=token(settings, tenant.slug))
+    connection = Connection.from_uri(f"{api}/{tenant.slug}".replace("//", f"//:{token(settings, tenant.slug)}@"))
     land(tenant, day, settings, marks, lambda _: connection)
     load_bronze(tenant, day, settings, marks)
     for dataset in tenant.datasets:

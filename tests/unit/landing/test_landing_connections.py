@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from nocturne.errors import PermanentError
 from nocturne.landing import Connection, environment_connection
+from nocturne.landing.access import Access
 from nocturne.landing.connections import without_secrets
 
 secrets = st.text(alphabet=st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=8)
@@ -45,14 +46,12 @@ def read(value: str) -> Connection:
 )
 def test_both_forms_of_airflow_are_read(value: str, url: str, opened_by: tuple[str | None, ...]) -> None:
     connection = read(value)
-    assert connection.url == url
-    assert (connection.token, connection.login, connection.password) == opened_by
+    assert connection.http_address() == url
+    assert (None if connection.login else connection.password, connection.login, connection.login and connection.password) == opened_by
 
 
-@pytest.mark.parametrize(
-    "value", ["", "hush", "ftp://hush@host", "http://:hush@host:port", '{"host": "hush"', '{"port": "hush"}', "{}", "[]"]
-)
-def test_a_connection_that_leads_nowhere_names_its_variable_and_not_its_value(value: str) -> None:
+@pytest.mark.parametrize("value", ["", "hush", "http://:hush@host:port", '{"host": "hush"', '{"port": "hush"}', "{}", "[]"])
+def test_what_is_no_connection_names_its_variable_and_not_its_value(value: str) -> None:
     with pytest.raises(PermanentError) as caught:
         read(value)
     assert "connection" in str(caught.value)
@@ -60,19 +59,58 @@ def test_a_connection_that_leads_nowhere_names_its_variable_and_not_its_value(va
     assert caught.value.__cause__ is None
 
 
+def test_the_extra_fields_of_both_forms_are_read() -> None:
+    wanted = {"auth": "header", "name": "X-Key"}
+    assert read("https://:k@host/?auth=header&name=X-Key").extra == wanted
+    assert read("https://:k@host/?__extra__=%7B%22auth%22%3A+%22header%22%2C+%22name%22%3A+%22X-Key%22%7D").extra == wanted
+    assert read(json.dumps({"conn_type": "http", "host": "host", "extra": wanted})).extra == wanted
+    assert read(json.dumps({"conn_type": "http", "host": "host", "extra": json.dumps(wanted)})).extra == wanted
+
+
 @given(secrets, secrets)
 def test_no_secret_is_shown(first: str, second: str) -> None:
-    for connection in (Connection("http://host/x", token=first), Connection("http://host/x", login=first, password=second)):
-        assert repr(connection) == "Connection(url='http://host/x')"
+    connection = Connection("http", "host", path="x", login=first, password=second, extra={"a": first})
+    assert repr(connection) == "Connection(scheme='http', host='host', port=None)"
 
 
 @pytest.mark.parametrize(
-    "url", ["http://me:hush@host/", "http://host/?token=hush", "http://host/#hush", "file:///hush", "//host/hush", "http:///x"]
+    "connection",
+    [
+        Connection("http", "me:hush@host"),
+        Connection("http", "host?token=hush"),
+        Connection("http", "host#hush"),
+        Connection("file", "", path="hush"),
+        Connection("ftp", "hush"),
+        Connection("http", "", path="hush"),
+        Connection("http", "host:hush"),
+    ],
 )
-def test_an_address_has_no_place_for_secrets(url: str) -> None:
+def test_an_address_has_no_place_for_secrets(connection: Connection) -> None:
     with pytest.raises(PermanentError, match="not of the form http") as caught:
-        Connection(url)
+        connection.http_address()
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        ({"auth": "digest"}, "`auth` must be one of basic, bearer, header, oauth2, query"),
+        ({"auth": "header"}, "`name` must name the header or parameter"),
+        ({"auth": "query", "name": "a=b"}, "`name` must name the header or parameter"),
+        ({"auth": "oauth2"}, "`token_url` must be an address"),
+        ({"auth": "oauth2", "token_url": "http://elsewhere/token"}, "must be https"),
+        ({"auth": "oauth2", "token_url": "https://me:hush@host/token"}, "`token_url` must be an address"),
+        ({"name": "X"}, "the extra fields name do not belong"),
+    ],
+)
+def test_extra_fields_that_make_no_sense_are_refused(extra: dict[str, str], told: str) -> None:
+    with pytest.raises(PermanentError, match=told) as caught:
+        Access.of(Connection("https", "host", password="hush", extra=extra))
+    assert "hush" not in str(caught.value)
+
+
+def test_fields_of_others_are_left_alone() -> None:
+    assert Access.of(Connection("https", "host", extra={"timeout": 3})).auth is None
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ sources:
     connection: demo
     location: payments?day={day}
     records: rows
-    next_field: more
+    paging: {kind: next_url, field: more}
     columns: {cents: bigint}
     map: {payment_id: id, paid_at: at, listener_id: who, status: upper(state), amount: cents / 100, currency: "'EUR'"}
 """

@@ -1,0 +1,136 @@
+"""How APIs, databases and topics are asked: the parts of a source's declaration that decide what is taken of it.
+
+What becomes of the rows is declared elsewhere (`map`, `where`, ...), so nothing of this is part of a source's fingerprint.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Parameter = Annotated[str, Field(pattern=r"^[^\s&=#?%]{1,100}$", description="Name of a parameter of the query.")]
+FieldPath = Annotated[str, Field(min_length=1, max_length=200, description="A field of a JSON object; dots lead into objects in it.")]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# pages ---------------------------------------------------------------------------------------------------------------------------
+class PageSize(_Strict):
+    """The parameter that asks for so many rows a page."""
+
+    parameter: Parameter
+    rows: Positive
+
+
+class _Paged(_Strict):
+    size: PageSize | None = None
+
+
+class NextUrl(_Paged):
+    """A field of each page holds the address (or path) of the one that follows; the last one's is empty."""
+
+    kind: Literal["next_url"]
+    field: FieldPath
+
+
+class LinkHeader(_Paged):
+    """The header `Link` names the page that follows, with `rel="next"` (RFC 8288)."""
+
+    kind: Literal["link_header"]
+
+
+class Cursor(_Paged):
+    """A field of each page holds what `parameter` asks for the one that follows; it is empty, or `more` is false, on the last one."""
+
+    kind: Literal["cursor"]
+    field: FieldPath
+    parameter: Parameter = "cursor"
+    more: FieldPath | None = None
+
+
+class _Counted(_Paged):
+    """Pages that are asked for by a number. They end before an empty one, unless the service says it earlier.
+
+    `short_page`: a page with fewer rows than were asked for is the last one: for services that never give fewer in between. `more`: a
+    field that is false on the last page.
+    """
+
+    ends_at: Literal["empty_page", "short_page"] = "empty_page"
+    more: FieldPath | None = None
+
+    @model_validator(mode="after")
+    def _knows_a_short_page(self) -> Self:
+        if self.ends_at == "short_page" and self.size is None:
+            raise ValueError("a short page is known by the size that is asked for: give `size`")
+        return self
+
+
+class PageNumber(_Counted):
+    """`parameter` counts pages, from `first` on. `total`: a field with the number of pages."""
+
+    kind: Literal["page"]
+    parameter: Parameter = "page"
+    first: int = Field(1, ge=0)
+    total: FieldPath | None = None
+
+
+class Offset(_Counted):
+    """`parameter` counts the rows before the page. `total`: a field with the number of all rows."""
+
+    kind: Literal["offset"]
+    parameter: Parameter = "offset"
+    total: FieldPath | None = None
+
+
+Paging = Annotated[NextUrl | LinkHeader | Cursor | PageNumber | Offset, Field(discriminator="kind")]
+
+
+# what grows ----------------------------------------------------------------------------------------------------------------------
+class Growth(_Strict):
+    """A value that grows from row to row, by which a night asks for what is new alone.
+
+    `instant`: ISO 8601, `overlap` in seconds; `number`: `overlap` in its own unit; `text`: ordered letter by letter, without overlap.
+    Rows within the overlap come again every night, and silver keeps one of them: it is for rows that appear later than their value says.
+    """
+
+    type: Literal["instant", "number", "text"] = "instant"
+    overlap: Decimal = Field(Decimal(0), ge=0)
+    start: str | None = Field(None, description="Where the first night begins; None: at the beginning.")
+
+    @model_validator(mode="after")
+    def _can_be_reckoned(self) -> Self:
+        if self.type == "text" and self.overlap:
+            raise ValueError("a text has no overlap")
+        if self.start is not None:
+            try:
+                self.order(self.start)
+            except ValueError as error:
+                raise ValueError(f"start: {error}") from error
+        return self
+
+    def order(self, value: Any) -> Any:
+        """What compares as the values of this growth do. Raises ValueError if `value` is no such value."""
+        try:
+            if self.type == "number" and isinstance(value, (int, float, Decimal, str)) and Decimal(str(value)).is_finite():
+                return Decimal(str(value))
+            if self.type == "instant" and isinstance(value, str):
+                instant = datetime.fromisoformat(value)
+                return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+        except (ValueError, InvalidOperation):
+            pass  # said below, in words of ours
+        if self.type == "text" and isinstance(value, str):
+            return value
+        raise ValueError(f"{value!r} is no {self.type}")
+
+
+class Increment(Growth):
+    """An API's: `parameter` asks for records from a value on, `field` of each record holds its value."""
+
+    parameter: Parameter
+    field: FieldPath
