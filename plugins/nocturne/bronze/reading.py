@@ -24,6 +24,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pyarrow.csv import ConvertOptions, InvalidRow, ParseOptions, ReadOptions, open_csv
 
 from nocturne.bronze.encodings import as_utf8
@@ -44,7 +45,11 @@ MAX_LINE: Final = 16 << 20
 MAX_DOCUMENT: Final = 256 << 20
 SAMPLE: Final = 100
 _NAMES: Final = pa.dictionary(pa.int32(), pa.string())
-_OURS: Final = ((BATCH, _NAMES), (FILE, _NAMES), (LINE, pa.int64()), (DELIVERED, pa.string()), (UNREADABLE, pa.string()))
+TEXT: Final = pa.string_view()
+
+
+def _ours(delivered: pa.DataType) -> list[tuple[str, pa.DataType]]:
+    return [(BATCH, _NAMES), (FILE, _NAMES), (LINE, pa.int64()), (DELIVERED, delivered), (UNREADABLE, pa.string())]
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ class Reading:
 
     def lines(self) -> pa.RecordBatchReader:
         """Each line of the NDJSON files, as text."""
-        return self.stream(pa.schema(_OURS), self._lines)
+        return self.stream(pa.schema(_ours(TEXT)), self._lines)
 
     def documents(self) -> pa.RecordBatchReader:
         """Each JSON file, whole."""
@@ -121,7 +126,7 @@ class Reading:
 
     def records(self, columns: Sequence[str], read: RecordsOf | None = None) -> pa.RecordBatchReader:
         """Each record that `read` (default: of CSV) gives; `columns` as text, NULL where a file lacks the column or the value is empty."""
-        schema = pa.schema([*_OURS, *((column, pa.string()) for column in columns)])
+        schema = pa.schema([*_ours(pa.string()), *((column, pa.string()) for column in columns)])
         return self.stream(schema, lambda batch, index: self._records(batch, index, columns, read or _csv_records))
 
     def stream(self, schema: pa.Schema, rows: Callable[[Batch, int], Iterator[list[Any]]]) -> pa.RecordBatchReader:
@@ -200,20 +205,43 @@ def _text_lines(batch: Batch, file: Delivered, size: int = BLOCK) -> Iterator[tu
 def _split(block: bytes, number: int) -> tuple[pa.Array, pa.Array, pa.Array, int]:
     """(number, text, why it is unreadable) of the lines of `block`, whose first one has this number, and how many lines it has.
 
-    Empty lines are left out.
+    Empty lines are left out. Of what nearly every block is (UTF-8, line feeds alone, no short line) the texts are views into it.
     """
-    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
-    if not len(ends) or ends[-1] != len(block):
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
+    if not block.endswith(b"\n"):
         ends = np.append(ends, len(block))
-    offsets = np.concatenate(([0], ends)).astype(np.int32)
-    lines = pa.Array.from_buffers(pa.binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(block)])
-    texts, unreadable = _as_text(lines)
-    texts = pc.ascii_rtrim(texts, characters="\r\n")  # done by DuckDB, letter by letter, it would cost more than to parse the line
+    starts = np.concatenate(([0], ends[:-1] + 1))
     numbers = pa.array(np.arange(number, number + len(ends)))
+    if int((ends - starts).min()) > _LONGEST_INLINE and b"\r" not in block and _is_utf8(block):
+        return numbers, _views(block, starts, ends), pa.nulls(len(ends), pa.string()), len(ends)
+    offsets = np.append(starts, len(block)).astype(np.int32)
+    texts, unreadable = _as_text(pa.Array.from_buffers(pa.binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(block)]))
+    texts = pc.ascii_rtrim(texts, characters="\r\n")
     filled = pc.not_equal(pc.binary_length(texts), 0)
-    if pc.all(filled).as_py():
-        return numbers, texts, unreadable, len(ends)
-    return numbers.filter(filled), texts.filter(filled), unreadable.filter(filled), len(ends)
+    return numbers.filter(filled), texts.filter(filled).cast(TEXT), unreadable.filter(filled), len(ends)
+
+
+_VIEW: Final = np.dtype([("length", "<i4"), ("prefix", "<u4"), ("buffer", "<i4"), ("offset", "<i4")])
+"""Arrow's view of a text that is too long to stand in the view itself: its first four bytes do, all of them stand in a buffer."""
+_LONGEST_INLINE: Final = 12
+
+
+def _views(block: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> pa.Array:
+    """Parts of a block, which is UTF-8, as texts that stand where they are."""
+    views = np.zeros(len(starts), _VIEW)
+    views["length"], views["offset"] = ends - starts, starts
+    views["prefix"] = np.ndarray((len(block) - 3,), "<u4", block, strides=(1,))[starts]
+    return pa.Array.from_buffers(TEXT, len(starts), [None, pa.py_buffer(views), pa.py_buffer(block)])
+
+
+def _is_utf8(block: bytes) -> bool:
+    if block.isascii():
+        return True
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _as_text(values: pa.Array) -> tuple[pa.Array, pa.Array]:
