@@ -30,6 +30,7 @@ FIRST_DAY = date(1900, 1, 1)
 _FIRST_INSTANT = datetime(1900, 1, 1, tzinfo=UTC)
 _SOURCE_TYPES = frozenset({"varchar", "bigint", "double", "boolean", "date", "timestamp", "timestamptz", "json"})
 _ESCAPES = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7", "undefined", "mbcs", "oem"})
+_STORES = ("s3", "gs", "abfs", "abfss")
 _MAX_CHARACTERS = 64_000
 _MAX_NODES = 20_000
 _MAX_DEPTH = 100
@@ -204,9 +205,9 @@ class Layout(_Strict):
 class Source(_Strict):
     """Where one dataset comes from, and how its columns are mapped.
 
-    `location`: for `files` a pattern of paths (`*`, `?`, `[...]`, `**`) below the sources' root, for `api` a path (with its query) below
-    the connection's address. `{day}` stands for the delivery's day (ISO). A source with `{day}` delivers one batch a day; every day up to
-    the business day that was not taken yet is taken. Without it, each night's state is one batch.
+    `location`: for `files` a pattern of paths (`*`, `?`, `[...]`, `**`) below the sources' root or in a store (`s3://bucket/...`), for
+    `api` a path (with its query) below the connection's address. `{day}` stands for the delivery's day (ISO). A source with `{day}`
+    delivers one batch a day; every day up to the business day that was not taken yet is taken. Without it, each night's state is one batch.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
@@ -265,8 +266,10 @@ class Source(_Strict):
 
     @model_validator(mode="after")
     def _reads_as_declared(self) -> Self:
-        if (self.kind == "api") != (self.connection is not None):
-            raise ValueError("an api source, and only that, names a connection")
+        if (self.kind == "api") != (self.connection is not None) and not (self.kind == "files" and self.store):
+            raise ValueError("an api source, and only that, names a connection (files in a store may name one)")
+        if self.kind == "files" and "://" in self.location and (self.store is None or len(self.location.split("/")) < 4):
+            raise ValueError(f"a store is one of {', '.join(_STORES)}, as in s3://bucket/folder/{{day}}/*.csv")
         if self.kind == "api" and self.format != "json":
             raise ValueError("an api source delivers json")
         if self.kind == "api" and ("://" in self.location.partition("?")[0] or self.location.startswith("//")):
@@ -302,6 +305,12 @@ class Source(_Strict):
             if dataset.by_name[name].type is not Type.INTEGER or not name.startswith("ms_"):
                 raise ValueError(f"estimate: {name} is no duration in milliseconds")
         return self
+
+    @property
+    def store(self) -> str | None:
+        """The kind of store that its files stand in (`s3`, `gs`, ...); None: below the sources' root."""
+        scheme, parted, _ = self.location.partition("://")
+        return scheme if parted and self.kind == "files" and scheme in _STORES else None
 
     @property
     def is_daily(self) -> bool:

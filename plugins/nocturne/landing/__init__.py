@@ -1,9 +1,10 @@
 """Landing: what sources deliver, taken as it is.
 
-    files       patterns of paths below the sources' root
+    files       patterns of paths below the sources' root, or in a store
+    objects     S3, Google's and Azure's stores
     api         JSON over HTTP, page after page
     batches     the batches of one source, and how one is put there at one instant
-    connections where an API is and how it knows us
+    connections where an API or a store is and how it knows us
 
 Data flow: a tenant's sources -> `<lake>/<slug>/landing/<dataset>/received_on=<D>/<source>/`, raw bytes and a manifest.
 """
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from nocturne.errors import DeliveryError, NocturneError, PermanentError, SourceAwaited, SourceMissing, SourceUnavailable
 from nocturne.landing.batches import Shelf, Taken
@@ -22,6 +24,9 @@ from nocturne.ledger import Mark, Marks, utc_now
 from nocturne.receipts import Entry, Receipt
 from nocturne.settings import Settings
 from nocturne.tenants import Source, Tenant
+
+if TYPE_CHECKING:
+    from nocturne.landing.files import Store
 
 __all__ = ["Connection", "Connections", "Patience", "environment_connection", "land"]
 
@@ -109,15 +114,23 @@ class _Turn:
         # A batch is known by its source's name alone, so a mark stands under the source's dataset and that name.
         marks = self.ledger.marks(self.tenant, STATION, self.source.dataset)
         if self.source.kind == "files":
-            from nocturne.landing.files import take_files
+            from nocturne.landing.files import Folder, take_files
 
-            return take_files(shelf, self.tenant.begins_on, self.day, marks)
+            store: Store = Folder(shelf) if self.source.store is None else self._objects(shelf)
+            return take_files(shelf, store, self.tenant.begins_on, self.day, marks)
         if not isinstance(self.connection, Connection):
             raise self.connection or AssertionError("a source of kind api names a connection")
         # httpx takes longer to import than most nights take to land: only a tenant with an API pays for it.
         from nocturne.landing.api import take_api
 
         return take_api(shelf, self.tenant.begins_on, self.day, marks, self.connection, self.patience)
+
+    def _objects(self, shelf: Shelf) -> Store:
+        if isinstance(self.connection, NocturneError):
+            raise self.connection
+        from nocturne.landing.objects import Objects
+
+        return Objects(shelf, self.connection, self.patience)
 
     def _mark(self, total: Taken) -> None:
         marks: dict[str, Mark] = total.marks

@@ -59,6 +59,11 @@ class Connection:
             extra=json.loads(extra) if isinstance(extra, str) else dict(extra),
         )
 
+    @property
+    def endpoint(self) -> str:
+        """The address of an object store that is not its provider's own, as Airflow's connections name it; else empty."""
+        return str(self.extra.get("endpoint_url") or self.extra.get("blob_storage_endpoint") or "")
+
     def http_address(self) -> str:
         """The address of an API. As in Airflow's HTTP hook, a schema of `http` or `https` is the protocol, and a host may already name it.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import itertools
 import os
 import re
 import stat
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Protocol
 
 from nocturne.errors import DeliveryError, SourceUnavailable
 from nocturne.landing.batches import Shelf, Staged, Taken, chunks_of, write
@@ -25,7 +27,7 @@ from nocturne.manifests import MANIFEST, Manifest
 
 _DAY = "{day}"
 _DAY_PATTERN = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
-_UNFINISHED = (".part", ".partial", ".tmp", ".temp", ".crdownload", ".filepart", "~")
+UNFINISHED = (".part", ".partial", ".tmp", ".temp", ".crdownload", ".filepart", "~")
 _EMPTY_SECONDS = 60
 _LONGEST_NAME = 150  # bytes; file systems allow 255
 
@@ -34,7 +36,7 @@ _LONGEST_NAME = 150  # bytes; file systems allow 255
 class Seen:
     """A file at the source as it stood when we looked: enough to tell at a glance whether it is still the same."""
 
-    path: Path
+    path: str
     name: str
     origin: str
     size: int
@@ -46,21 +48,56 @@ class Seen:
         return self.size, self.modified_ns
 
 
-def take_files(shelf: Shelf, begins_on: date, day: date, marks: Mapping[str, Mark]) -> Iterator[Taken]:
-    """Take what the source offers and is not taken yet; yields what each batch brought.
+class Store(Protocol):
+    """Where files stand."""
 
-    Reads files below the sources' root; writes batches. Run again, it takes what has changed since. Raises DeliveryError for a
+    def names(self) -> Iterator[str]:
+        """The paths that the location's pattern matches, sorted."""
+
+    def see(self, name: str) -> Seen | None:
+        """The file as it stands; None if it is none, or may still be being written."""
+
+    def stage(self, seen: Seen, folder: Path, taken: Taken) -> Staged | None:
+        """Copy a file beside its batch and learn its content; None, with a warning, if it changed while it was read or went away."""
+
+
+class Folder:
+    """The sources' root, as a store."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._root = shelf.settings.sources_root
+        self._real_root = self._root.resolve()
+
+    def names(self) -> Iterator[str]:
+        """The paths below the root that the location's pattern matches, sorted."""
+        pattern = self._shelf.source.location.replace(_DAY, _DAY_PATTERN)
+        yield from sorted(glob.iglob(pattern, root_dir=self._root, recursive=True))  # noqa: PTH207 (Path.glob would also find hidden files)
+
+    def see(self, name: str) -> Seen | None:
+        """The file as it stands; None if it is none, or may still be being written. Raises DeliveryError if it leads out of the root."""
+        return _see(self._shelf, self._root, self._real_root, name)
+
+    def stage(self, seen: Seen, folder: Path, taken: Taken) -> Staged | None:
+        """Copy a file beside its batch and learn its content; None, with a warning, if it changed while it was read or went away."""
+        return _stage(self._shelf, seen, folder, taken)
+
+
+def take_files(shelf: Shelf, store: Store, begins_on: date, day: date, marks: Mapping[str, Mark]) -> Iterator[Taken]:
+    """Take what the source offers in `store` and is not taken yet; yields what each batch brought.
+
+    Reads the store; writes batches. Run again, it takes what has changed since. Raises DeliveryError for a
     path that leads out of the root or cannot be read, SourceUnavailable if the storage fails.
     """
-    offered = _offered(shelf, begins_on, day)
+    offered = _offered(shelf, store, begins_on, day)
     if shelf.source.is_daily:
         for its_day in sorted(offered):
-            yield _take_day(shelf, its_day, offered[its_day], marks.get(shelf.batch(its_day)))
+            yield _take_day(shelf, store, its_day, offered[its_day], marks.get(shelf.batch(its_day)))
     elif offered:
-        yield _take_state(shelf, day, offered[day], marks)
+        yield _take_state(shelf, store, day, offered[day], marks)
 
 
-def _take_day(shelf: Shelf, day: date, offered: list[Seen], mark: Mark | None) -> Taken:
+def _take_day(shelf: Shelf, store: Store, day: date, offered: list[Seen], mark: Mark | None) -> Taken:
     """The batch of a day: files that are new or changed are taken, the others kept."""
     taken = Taken()
     looks = _looks(mark)
@@ -74,7 +111,7 @@ def _take_day(shelf: Shelf, day: date, offered: list[Seen], mark: Mark | None) -
             if seen.origin in standing and looks.get(seen.origin) == seen.look:
                 continue
             looks.pop(seen.origin, None)
-            staged = _stage(shelf, seen, folder, taken)
+            staged = store.stage(seen, folder, taken)
             if staged is None:
                 continue
             looks[seen.origin] = seen.look
@@ -91,7 +128,7 @@ def _take_day(shelf: Shelf, day: date, offered: list[Seen], mark: Mark | None) -
     return taken
 
 
-def _take_state(shelf: Shelf, day: date, offered: list[Seen], marks: Mapping[str, Mark]) -> Taken:
+def _take_state(shelf: Shelf, store: Store, day: date, offered: list[Seen], marks: Mapping[str, Mark]) -> Taken:
     """The batch of a night: what is there now, unless the newest batch already says the same."""
     taken = Taken(is_there=True)
     looks = {seen.origin: seen.look for seen in offered}
@@ -101,7 +138,7 @@ def _take_state(shelf: Shelf, day: date, offered: list[Seen], marks: Mapping[str
             return taken  # the state of that night is gone; what is there now belongs to a later one
         if newest and _looks(marks.get(shelf.batch(newest))) == looks:
             return taken
-        fresh = [staged for seen in offered if (staged := _stage(shelf, seen, folder, taken))]
+        fresh = [staged for seen in offered if (staged := store.stage(seen, folder, taken))]
         if len(fresh) < len(offered):
             return taken  # half a state would say that the rest is gone
         manifest = shelf.manifest(newest) if newest else None
@@ -123,21 +160,29 @@ def _looks(mark: Mark | None) -> dict[str, tuple[int, int]]:
     return {origin: (size, modified) for origin, (size, modified) in mark.facts.get("looks", {}).items()} if mark else {}
 
 
-def _offered(shelf: Shelf, begins_on: date, day: date) -> dict[date, list[Seen]]:
+def _offered(shelf: Shelf, store: Store, begins_on: date, day: date) -> dict[date, list[Seen]]:
     """What the source offers by day, up to `day`, from one walk over its folders."""
-    root = shelf.settings.sources_root
-    real_root = root.resolve()
     found: dict[date, list[Seen]] = {}
-    day_of = _day_reader(shelf.source.location)
-    pattern = shelf.source.location.replace(_DAY, _DAY_PATTERN)
-    for name in sorted(glob.iglob(pattern, root_dir=root, recursive=True)):  # noqa: PTH207 (Path.glob would also find hidden files)
+    day_of = _day_reader(shelf.source.location.partition("://")[2] or shelf.source.location)
+    for name in store.names():
         its_day = day_of(name) if shelf.source.is_daily else day
         if its_day is None or not begins_on <= its_day <= day:
             continue
-        seen = _see(shelf, root, real_root, name)
+        seen = store.see(name)
         if seen is not None:
             found.setdefault(its_day, []).append(seen)
     return found
+
+
+def path_reader(location: str) -> Callable[[str], bool]:
+    """Says whether a path is one that the location's pattern means."""
+    pattern = re.compile(r"\d{4}-\d\d-\d\d".join(_regular(part) for part in location.split(_DAY)), re.DOTALL)
+    return lambda path: pattern.fullmatch(path) is not None
+
+
+def fixed_part(location: str) -> str:
+    """The folders of a location before the first that is a pattern."""
+    return "/".join(itertools.takewhile(lambda part: not glob.has_magic(part) and _DAY not in part, location.split("/")[:-1]))
 
 
 def _day_reader(location: str) -> Callable[[str], date | None]:
@@ -168,7 +213,7 @@ def _regular(pattern: str) -> str:
 def _see(shelf: Shelf, root: Path, real_root: Path, name: str) -> Seen | None:
     """The file as it stands; None if it is none, or may still be being written. Raises DeliveryError if it leads out of the root."""
     path = root / name
-    if name.lower().endswith(_UNFINISHED):
+    if name.lower().endswith(UNFINISHED):
         return None
     try:
         real = Path(os.path.realpath(path, strict=True))
@@ -186,7 +231,9 @@ def _see(shelf: Shelf, root: Path, real_root: Path, name: str) -> Seen | None:
     is_unfinished = facts.st_size == 0 and time.time() - facts.st_mtime < _EMPTY_SECONDS
     if not stat.S_ISREG(facts.st_mode) or is_unfinished:
         return None
-    return Seen(real, _name(shelf.source.location, _text(name)), _text(os.path.relpath(path, root)), facts.st_size, facts.st_mtime_ns)
+    return Seen(
+        str(real), name_in_batch(shelf.source.location, _text(name)), _text(os.path.relpath(path, root)), facts.st_size, facts.st_mtime_ns
+    )
 
 
 def _stage(shelf: Shelf, seen: Seen, folder: Path, taken: Taken) -> Staged | None:
@@ -224,14 +271,14 @@ def _reading(shelf: Shelf, seen: Seen, descriptor: int) -> Iterable[bytes]:
         yield chunk
 
 
-def _unreadable(shelf: Shelf, path: Path, error: OSError) -> DeliveryError | SourceUnavailable:
+def _unreadable(shelf: Shelf, path: Path | str, error: OSError) -> DeliveryError | SourceUnavailable:
     what = f"Source {shelf.source.name}: {path} cannot be read: {error.strerror or error}."
     if isinstance(error, PermissionError):
         return DeliveryError(what, next_step="Let this process's user read it, and its folders.", tenant=shelf.tenant.slug)
     return SourceUnavailable(what, next_step="Look after that storage; the task is tried again by itself.", tenant=shelf.tenant.slug)
 
 
-def _name(location: str, path: str) -> str:
+def name_in_batch(location: str, path: str) -> str:
     """The file's name in the batch: its path from the first part of the location that is a pattern on, so that `a/x` and `b/x` differ."""
     fixed = 0
     parts = location.split("/")
