@@ -30,7 +30,7 @@ FIRST_DAY = date(1900, 1, 1)
 _FIRST_INSTANT = datetime(1900, 1, 1, tzinfo=UTC)
 _SOURCE_TYPES = frozenset({"varchar", "bigint", "double", "boolean", "date", "timestamp", "timestamptz", "json"})
 _ESCAPES = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7", "undefined", "mbcs", "oem"})
-_STORES = ("s3", "gs", "abfs", "abfss")
+_STORES = ("s3", "gs", "abfs", "abfss", "https", "http")
 _MAX_CHARACTERS = 64_000
 _MAX_NODES = 20_000
 _MAX_DEPTH = 100
@@ -270,6 +270,8 @@ class Source(_Strict):
             raise ValueError("an api source, and only that, names a connection (files in a store may name one)")
         if self.kind == "files" and "://" in self.location and (self.store is None or len(self.location.split("/")) < 4):
             raise ValueError(f"a store is one of {', '.join(_STORES)}, as in s3://bucket/folder/{{day}}/*.csv")
+        if self.store in {"https", "http"} and ("*" in self.location or "[" in self.location or "@" in self.location.split("/")[2]):
+            raise ValueError("an address names one file, without a pattern and without a secret")
         if self.kind == "api" and self.format != "json":
             raise ValueError("an api source delivers json")
         if self.kind == "api" and ("://" in self.location.partition("?")[0] or self.location.startswith("//")):

@@ -2,6 +2,7 @@
 
     files       patterns of paths below the sources' root, or in a store
     objects     S3, Google's and Azure's stores
+    web         one file a day at an address
     api         JSON over HTTP, page after page
     batches     the batches of one source, and how one is put there at one instant
     connections where an API or a store is and how it knows us
@@ -11,7 +12,7 @@ Data flow: a tenant's sources -> `<lake>/<slug>/landing/<dataset>/received_on=<D
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -116,6 +117,8 @@ class _Turn:
         if self.source.kind == "files":
             from nocturne.landing.files import Folder, take_files
 
+            if self.source.store in {"https", "http"}:
+                return self._take_from_address(shelf, marks)
             store: Store = Folder(shelf) if self.source.store is None else self._objects(shelf)
             return take_files(shelf, store, self.tenant.begins_on, self.day, marks)
         if not isinstance(self.connection, Connection):
@@ -126,11 +129,23 @@ class _Turn:
         return take_api(shelf, self.tenant.begins_on, self.day, marks, self.connection, self.patience)
 
     def _objects(self, shelf: Shelf) -> Store:
-        if isinstance(self.connection, NocturneError):
-            raise self.connection
         from nocturne.landing.objects import Objects
 
-        return Objects(shelf, self.connection, self.patience)
+        return Objects(shelf, self._opening, self.patience)
+
+    def _take_from_address(self, shelf: Shelf, marks: Mapping[str, Mark]) -> Iterator[Taken]:
+        from nocturne.landing.files import take_files
+        from nocturne.landing.web import Address
+
+        with Address(shelf, self._opening, self.patience, self.tenant.begins_on, self.day) as store:
+            yield from take_files(shelf, store, self.tenant.begins_on, self.day, marks)
+
+    @property
+    def _opening(self) -> Connection | None:
+        """The connection that a store may have."""
+        if isinstance(self.connection, NocturneError):
+            raise self.connection
+        return self.connection
 
     def _mark(self, total: Taken) -> None:
         marks: dict[str, Mark] = total.marks

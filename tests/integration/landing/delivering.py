@@ -99,6 +99,9 @@ class Server:
                 server.posted.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
                 self.do_GET()
 
+            def do_HEAD(self) -> None:
+                self.do_GET()
+
             def do_GET(self) -> None:
                 server.asked.append(self.path)
                 server.headers.append(dict(self.headers))
@@ -112,7 +115,8 @@ class Server:
                         self.send_header(name, value)
                     self.send_header("Content-Length", str(answer.promises or len(answer.body)))
                     self.end_headers()
-                    self.wfile.write(answer.body)
+                    if self.command == "GET":
+                        self.wfile.write(answer.body)
                 except OSError:
                     pass  # the client is gone: that is what some tests are about
                 self.close_connection = answer.promises is not None
