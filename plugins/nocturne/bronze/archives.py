@@ -105,14 +105,18 @@ class _Unpacked:
         head = head_of(self.path)
         if is_tar(head):
             self._take(_tar_members(unpacked(self.path, BLOCK)))
-        elif iszip_of(head):
-            if compression(_first_bytes(self.path)):
-                raise UnpackingError("is a compressed zip", _AS_FILES)
+        elif compression(_first_bytes(self.path)):
+            self._run_compressed(head)
+        elif is_zip(head):
             with zip_of(self.path) as archive:
                 if _WORKBOOK not in archive.NameToInfo:
                     self._take(_zip_members(archive, Allowance(self.file.bytes)))
-        elif self.plain and compression(_first_bytes(self.path)):
+
+    def _run_compressed(self, head: bytes) -> None:
+        if self.plain:
             self._write(self.file.name, unpacked(self.path, BLOCK))
+        if is_zip(head) and not (self.plain and is_workbook(self.places[self.file.name])):
+            raise UnpackingError("is a compressed zip", _AS_FILES)
 
     def _take(self, members: Members) -> None:
         for member, content in members:
@@ -136,7 +140,7 @@ class _Unpacked:
         path = self.places[name]
         try:
             head = head_of(path)
-            if is_tar(head) or (iszip_of(head) and not is_workbook(path)):
+            if is_tar(head) or (is_zip(head) and not is_workbook(path)):
                 raise UnpackingError("is an archive", _AS_FILES)
             if self.plain and compression(_first_bytes(path)):
                 fresh = path.with_suffix(".plain")
@@ -171,7 +175,7 @@ def is_tar(head: bytes) -> bool:
     return head[257:262] == b"ustar"
 
 
-def iszip_of(head: bytes) -> bool:
+def is_zip(head: bytes) -> bool:
     """Whether a file that begins so is a zip archive (or a workbook, which is one too)."""
     return head[:4] in {b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"}
 

@@ -300,6 +300,13 @@ class _Load:
 
 def _left_out(batch: Batch, delivered: int, kept: int) -> int:
     """Rows that the condition leaves out. Raises PermanentError if rows are missing, or too many, without one."""
+    told = [file.rows for file in batch.manifest.files if file.rows is not None]
+    if told and len(told) == len(batch.manifest.files) and sum(told) != delivered:
+        raise PermanentError(
+            f"{batch.manifest.dataset}: the source says that batch {batch.id} has {sum(told)} rows, {delivered} were read.",
+            next_step="Report this: no row may be lost or made. Bronze still holds what it held of this batch.",
+            tenant=batch.tenant.slug,
+        )
     if kept > delivered or (kept < delivered and not batch.source.where):
         raise PermanentError(
             f"{batch.manifest.dataset}: of {delivered} rows of batch {batch.id}, {kept} came to stand in bronze.",

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from openpyxl import Workbook
 
-from nocturne.errors import DeliveryError, NocturneError, TenantError
+from nocturne.errors import DeliveryError, NocturneError, PermanentError, TenantError
 from nocturne.lake import table
+from nocturne.manifests import read_manifests, write_manifest
 from nocturne.settings import Settings
 from tests.integration.lake.worlds import ARTISTS, FIRST, PLAYS, WEB, Night, Row, day, ndjson, play, tenant_with
 from tests.packing import COMPRESSIONS, tarred, zipped
@@ -375,3 +376,13 @@ def test_a_source_with_a_changed_layout_is_loaded_again(settings: Settings) -> N
     night.tenant = tenant_with({**PLAYS, "format": "csv", "layout": {"lines_before": 0, "encoding": "cp1252"}})
     assert night.load().entries[0].counts["batches"] == 1
     assert night.load().entries[0].skipped
+
+
+def test_rows_that_the_source_counted_otherwise_are_no_batch(settings: Settings) -> None:
+    night = night_of(settings)
+    batch = night.deliver("app", FIRST, {"a": ndjson(ROWS)})
+    manifest = read_manifests(settings, night.tenant, "plays")[batch]
+    write_manifest(settings, night.tenant, manifest.model_copy(update={"files": (manifest.files[0].model_copy(update={"rows": 4}),)}))
+    with pytest.raises(PermanentError, match="the source says that batch app/2026-03-01 has 4 rows, 3 were read"):
+        night.load()
+    assert night.marks_of("bronze") == {}
