@@ -20,12 +20,12 @@ from urllib.parse import urlsplit
 import httpx
 
 from nocturne.errors import DeliveryError, SourceUnavailable
+from nocturne.landing.access import Access, NoTokenError, is_here
 from nocturne.landing.batches import Shelf, Staged, Taken, write
 from nocturne.landing.connections import Connection, Patience, without_secrets
 from nocturne.landing.files import Seen, name_in_batch
 
 _AGAIN_DAYS: Final = 7
-_LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
 _PASSING: Final = {408, 429}
 ValueT = TypeVar("ValueT")
 
@@ -45,16 +45,14 @@ class Address:
         self._again_from = day - timedelta(days=_AGAIN_DAYS)
         self._scheme, _, self._location = shelf.source.location.partition("://")
         parts = urlsplit(shelf.source.location)
-        if connection is not None:
-            self._check(connection, parts.hostname or "")
-        headers = {"User-Agent": "nocturne", "Accept-Encoding": "identity"}
-        if connection is not None and connection.token:
-            headers["Authorization"] = f"Bearer {connection.token}"
+        access = Access.of(connection, timeout_seconds=patience.timeout_seconds) if connection is not None else None
+        if access is not None:
+            self._check(access, parts.hostname or "")
         self._client = httpx.Client(
-            headers=headers,
-            auth=(connection.login, connection.password or "") if connection is not None and connection.login else None,
+            headers={"User-Agent": "nocturne", "Accept-Encoding": "identity"},
+            auth=access.auth if access is not None else None,
             timeout=patience.timeout_seconds,
-            trust_env=parts.hostname not in _LOOPBACK,
+            trust_env=not is_here(shelf.source.location),
         )
 
     def __enter__(self) -> Self:
@@ -108,8 +106,14 @@ class Address:
         for attempt in range(1, self._patience.tries + 1):
             try:
                 return ask()
-            except (_NotYetError, httpx.TransportError) as error:
-                reason = f"{type(error).__name__.strip('_')} {error}".strip()
+            except _NotYetError as error:
+                reason = str(error)
+            except httpx.TransportError as error:
+                reason = f"{type(error).__name__} {error}".strip()
+            except NoTokenError as error:
+                if not error.may_pass:
+                    raise self._wrong(url, f"is not asked: {error}", "Correct the connection's client id, secret and token_url.") from error
+                reason = str(error)
             except httpx.InvalidURL as error:
                 raise self._wrong(url, f"is no address: {error}", "Correct the source's location.") from error
             longest = min(self._patience.longest_pause_seconds, self._patience.first_pause_seconds * 2 ** (attempt - 1))
@@ -130,13 +134,12 @@ class Address:
             raise _NotYetError(f"{answer.status_code} {answer.reason_phrase}")
         return answer
 
-    def _check(self, connection: Connection, host: str) -> None:
-        there = urlsplit(connection.url).hostname if connection.url else None
-        if there != host:
+    def _check(self, access: Access, host: str) -> None:
+        if urlsplit(access.url).hostname != host:
             raise self._wrong(
                 self._shelf.source.location, "is another host than its connection's", "Correct the connection or the location."
             )
-        if self._scheme == "http" and host not in _LOOPBACK:
+        if access.auth is not None and self._scheme == "http" and not is_here(self._shelf.source.location):
             raise self._wrong(self._shelf.source.location, "would carry a secret unencrypted", "Use https.")
 
     def _refused(self, url: str, answer: httpx.Response) -> DeliveryError:

@@ -115,7 +115,7 @@ class Server:
                         self.send_header(name, value)
                     self.send_header("Content-Length", str(answer.promises or len(answer.body)))
                     self.end_headers()
-                    if self.command == "GET":
+                    if self.command != "HEAD":
                         self.wfile.write(answer.body)
                 except OSError:
                     pass  # the client is gone: that is what some tests are about
