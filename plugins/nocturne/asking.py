@@ -134,3 +134,57 @@ class Increment(Growth):
 
     parameter: Parameter
     field: FieldPath
+
+
+# databases -----------------------------------------------------------------------------------------------------------------------
+class Watermark(Growth):
+    """A database's: the column by which rows are told to be new. Rows without a value in it come every night."""
+
+    column: str = Field(min_length=1, max_length=128)
+
+
+class Database(_Strict):
+    """What is read of a database: the rows of a table (or view), or of one SELECT; all of them, or those after a watermark."""
+
+    table: str | None = Field(None, pattern=r"^[^.\s\"`]+(\.[^.\s\"`]+){0,2}$", description="Its name, perhaps behind its schema's.")
+    query: str | None = Field(None, min_length=1, max_length=20_000)
+    dialect: Literal["postgres", "sqlite", "mysql", "oracle", "tsql", "snowflake"] = Field("postgres", description="Of the query.")
+    watermark: Watermark | None = None
+
+    @model_validator(mode="after")
+    def _reads_one_thing(self) -> Self:
+        if (self.table is None) == (self.query is None):
+            raise ValueError("a database source has a `table` or a `query`, and only one of them")
+        if self.query is not None:
+            checked_query(self.query, self.dialect)
+        return self
+
+
+def checked_query(text: str, dialect: str) -> str:
+    """The query as it is run: written again from its tree, without comments, so that what runs is what was checked.
+
+    Raises ValueError unless it is one SELECT that changes nothing and locks nothing. What the functions that it calls may do is for the
+    rights of the connection's user to say.
+    """
+    # sqlglot takes longer to import than most tenant files to load: only a file with a query pays for it.
+    import sqlglot
+    from sqlglot import exp
+
+    try:
+        statements = sqlglot.parse(text, read=dialect)
+        tree = statements[0] if len(statements) == 1 and isinstance(statements[0], (exp.Select, exp.SetOperation)) else None
+        if tree is None:
+            raise ValueError("a query must be one SELECT")
+        refused = (exp.DML, exp.DDL, exp.Into, exp.Lock, exp.Command, exp.Placeholder, exp.Parameter)
+        changing = [node for node in tree.walk() if isinstance(node, refused)]
+        if changing:
+            raise ValueError(f"a query only reads, without {type(changing[0]).__name__.upper()}")
+        sql = tree.sql(dialect, comments=False)
+        again = sqlglot.parse(sql, read=dialect)
+        if len(again) != 1 or again[0] is None or again[0].sql(dialect, comments=False) != sql:
+            raise ValueError("the query is not read twice in the same way: write it more plainly")
+    except ValueError:
+        raise
+    except Exception as error:  # whatever a parser stumbles over is no query; it does not end the loading of a tenant
+        raise ValueError(f"this is no SQL query: {(str(error) or type(error).__name__).splitlines()[0]}") from error
+    return sql

@@ -1,13 +1,17 @@
 """The door to PostgreSQL: the only importer of psycopg and ADBC.
 
+It leads to our own database, and (`read_foreign`) to those that tenants' rows are read from.
+
 Stations connect as their tenant's own role, so that PostgreSQL itself keeps one tenant from another's schemas; only the ledger
 and the provisioning of tenants use the installation's role.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -27,6 +31,12 @@ Composable = sql.SQL | sql.Composed
 SQL = sql.SQL
 Identifier = sql.Identifier
 Literal = sql.Literal
+
+# Types that ADBC gives Parquet as they are: boolean, bytea, the integers and floats, text, character, name, date, timestamp(tz), numeric.
+_AS_THEY_ARE = frozenset({16, 17, 20, 21, 23, 700, 701, 25, 1042, 1043, 19, 1082, 1114, 1184, 1700})
+_NUMERIC, _RECORD = 1700, 2249
+_READ_ONLY = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_FOREIGN_BATCH_BYTES = 4 << 20
 
 at_write: Callable[[str], None] = lambda _what: None  # noqa: E731
 """Called with what was done at every boundary of a write. A test that kills the process at each of them puts itself here."""
@@ -184,3 +194,112 @@ def fetch(settings: Settings, query: Composable | str, parameters: Sequence[Any]
         cursor = connection.execute(statement(query) if isinstance(query, str) else query, parameters or None)
         names = [column.name for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+# other people's databases --------------------------------------------------------------------------------------------------------
+class ForeignError(Exception):
+    """What another PostgreSQL said; `may_pass` if another try is worth it. Holds no password and no row."""
+
+    def __init__(self, what: str, *, may_pass: bool) -> None:
+        self.may_pass = may_pass
+        super().__init__(what)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Rows of a query: all, or those whose `column` is from `since` on up to `until`, and those that have no value in it."""
+
+    query: str
+    column: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+    def over(self, columns: Composable) -> Composable:
+        """The statement that reads `columns` of it."""
+        text: Composable = SQL("SELECT {} FROM ({}) AS taken").format(columns, SQL(self.query))
+        tests = [
+            SQL("{} {} {}").format(Identifier(self.column), SQL(sign), Literal(value))
+            for sign, value in ((">=", self.since), ("<=", self.until))
+            if self.column is not None and value is not None
+        ]
+        if self.column is None or not tests:
+            return text
+        return text + SQL(" WHERE ({}) OR {} IS NULL").format(SQL(" AND ").join(tests), Identifier(self.column))
+
+
+@contextmanager
+def read_foreign(foreign_uri: str, selection: Selection) -> Iterator[pa.RecordBatchReader]:
+    """The rows of a selection as a stream, from one snapshot, in a transaction that cannot write.
+
+    Types that Parquet has come as such; `numeric(p, s)` as a decimal; arrays and rows as JSON; all others as PostgreSQL writes them. The
+    stream holds a few megabytes at a time. Raises ForeignError.
+    """
+    from adbc_driver_postgresql import StatementOptions, dbapi
+
+    try:
+        columns, decimals = _foreign_columns(foreign_uri, selection)
+        text = selection.over(columns).as_string()
+        hint = {StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(_FOREIGN_BATCH_BYTES)}
+        with dbapi.connect(foreign_uri) as connection:
+            with connection.cursor() as cursor:
+                cursor.execute(_READ_ONLY)
+            with connection.cursor(adbc_stmt_kwargs=hint) as cursor:
+                cursor.execute(text)
+                yield _with_decimals(cursor.fetch_record_batch(), decimals)
+    except psycopg.Error as error:
+        raise _foreign_error(error, error.sqlstate) from None
+    except Exception as error:
+        # ADBC's errors are told by name, as above. Of what it says in the middle of a stream, Arrow makes errors of its own.
+        module = type(error).__module__
+        if module.startswith("adbc_driver_manager") or "[libpq]" in str(error):
+            raise _foreign_error(error, getattr(error, "sqlstate", None)) from None
+        raise
+
+
+def _foreign_columns(foreign_uri: str, selection: Selection) -> tuple[Composable, dict[str, tuple[int, int]]]:
+    """What is read of each column, and the precision and scale of those that are decimals."""
+    with psycopg.connect(foreign_uri) as connection:
+        connection.execute(_READ_ONLY)
+        found = connection.execute(selection.over(SQL("*")) + SQL(" LIMIT 0")).description or []
+        if len({column.name for column in found}) < len(found):
+            raise ForeignError("the query has two columns of one name", may_pass=False)
+        arrays = {info.array_oid for info in connection.adapters.types} | {_RECORD}
+        columns = []
+        for column in found:
+            name = Identifier(column.name)
+            form = (
+                SQL("{}")
+                if column.type_code in _AS_THEY_ARE
+                else SQL("to_json({})::text")
+                if column.type_code in arrays
+                else SQL("{}::text")
+            )
+            columns.append(form.format(name) + SQL(" AS ") + name)
+        decimals = {c.name: (c.precision, c.scale or 0) for c in found if c.type_code == _NUMERIC and c.precision and c.precision <= 38}
+        return SQL(", ").join(columns), decimals
+
+
+def _with_decimals(reader: pa.RecordBatchReader, decimals: Mapping[str, tuple[int, int]]) -> pa.RecordBatchReader:
+    import pyarrow as pa
+
+    kinds = {name: pa.decimal128(precision, max(scale, 0)) for name, (precision, scale) in decimals.items()}
+    schema = pa.schema([pa.field(field.name, kinds.get(field.name, field.type)) for field in reader.schema])
+    return pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in reader))
+
+
+def _foreign_error(error: Exception, state: str | None) -> ForeignError:
+    """The error without what a row holds: messages of class 22 (data exceptions), and those that come amid rows, may quote it."""
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    state = (state or "").strip("\x00")
+    if state.startswith("22"):
+        return ForeignError(f"a value of the rows is none of its type (SQLSTATE {state})", may_pass=False)
+    if state:
+        return ForeignError(said, may_pass=state[:2] in {"08", "40", "53", "55", "57"})
+    if isinstance(error, psycopg.Error):
+        refused = any(
+            words in str(error) for words in ("authentication failed", "does not exist", "no pg_hba.conf entry", "permission denied")
+        )
+        return ForeignError(said, may_pass=not refused)
+    said = re.sub(r'"[^"]*"|\'[^\']*\'', "...", said.partition("]: ")[2] or said)
+    passing = any(words in said for words in ("terminating", "canceling", "deadlock", "conflict with recovery", "server closed"))
+    return ForeignError(said, may_pass=passing or "ERROR:" not in said)

@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from nocturne.asking import Increment, Paging
+from nocturne.asking import Database, Increment, Paging
 from nocturne.datasets import DATASETS, Dataset, Type
 from nocturne.errors import TenantError
 
@@ -31,6 +31,7 @@ _FIRST_INSTANT = datetime(1900, 1, 1, tzinfo=UTC)
 _SOURCE_TYPES = frozenset({"varchar", "bigint", "double", "boolean", "date", "timestamp", "timestamptz", "json"})
 _ESCAPES = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7", "undefined", "mbcs", "oem"})
 _STORES = ("s3", "gs", "abfs", "abfss", "https", "http")
+_FORMAT_OF: Mapping[str, str] = {"api": "json", "database": "parquet"}
 _MAX_CHARACTERS = 64_000
 _MAX_NODES = 20_000
 _MAX_DEPTH = 100
@@ -206,15 +207,16 @@ class Source(_Strict):
     """Where one dataset comes from, and how its columns are mapped.
 
     `location`: for `files` a pattern of paths (`*`, `?`, `[...]`, `**`) below the sources' root or in a store (`s3://bucket/...`), for
-    `api` a path (with its query) below the connection's address. `{day}` stands for the delivery's day (ISO). A source with `{day}`
-    delivers one batch a day; every day up to the business day that was not taken yet is taken. Without it, each night's state is one batch.
+    `api` a path (with its query) below the connection's address; a database has none. `{day}` stands for the delivery's day (ISO). A
+    source with `{day}` delivers one batch a day; every day up to the business day that was not taken yet is taken. Without it, each
+    night's state is one batch, or what is new.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
     dataset: str
-    kind: Literal["files", "api"]
+    kind: Literal["files", "api", "database"]
     format: Literal["ndjson", "csv", "parquet", "json", "arrow", "xlsx"] = "ndjson"
-    location: str
+    location: str = ""
     connection: str | None = Field(
         None, pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=40, description="Name of an Airflow connection of this tenant."
     )
@@ -222,6 +224,7 @@ class Source(_Strict):
     paging: Paging | None = Field(None, description="api: how the page that follows is found; None: there is one page.")
     since: Increment | None = Field(None, description="api: ask for what is new alone.")
     requests_per_minute: Positive | None = Field(None, description="api: ask no faster than this.")
+    database: Database | None = Field(None, description="database: the table or query, and by which column rows are new.")
     layout: Layout | None = Field(None, description="How its files are laid out, where that is not to be found in them.")
     required: bool = Field(False, description="Stop the night when nothing was delivered for the business day by the deadline.")
     deadline: time | None = Field(None, description="Local time of the night until which the night waits for this source.")
@@ -248,7 +251,7 @@ class Source(_Strict):
     @field_validator("location")
     @classmethod
     def _place(cls, value: str) -> str:
-        if not value.strip() or "\\" in value or not value.isprintable():
+        if "\\" in value or not value.isprintable() or value.strip() != value:
             raise ValueError("a location is a path with `/`, without control characters")
         if ".." in value.split("/"):
             raise ValueError("a location has no `..`")
@@ -259,21 +262,21 @@ class Source(_Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _api_speaks_json(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("kind") == "api":
-            return {"format": "json", **value}
+    def _speaks_its_format(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(kind := value.get("kind"), str) and kind in _FORMAT_OF:
+            return {"format": _FORMAT_OF[kind], **value}
         return value
 
     @model_validator(mode="after")
     def _reads_as_declared(self) -> Self:
-        if (self.kind == "api") != (self.connection is not None) and not (self.kind == "files" and self.store):
-            raise ValueError("an api source, and only that, names a connection (files in a store may name one)")
+        if (self.kind in _FORMAT_OF) != (self.connection is not None) and not (self.kind == "files" and self.store):
+            raise ValueError(f"a source of kind {' or '.join(_FORMAT_OF)}, and only such a one, names a connection (files in a store may)")
         if self.kind == "files" and "://" in self.location and (self.store is None or len(self.location.split("/")) < 4):
             raise ValueError(f"a store is one of {', '.join(_STORES)}, as in s3://bucket/folder/{{day}}/*.csv")
         if self.store in {"https", "http"} and ("*" in self.location or "[" in self.location or "@" in self.location.split("/")[2]):
             raise ValueError("an address names one file, without a pattern and without a secret")
-        if self.kind == "api" and self.format != "json":
-            raise ValueError("an api source delivers json")
+        if self.kind in _FORMAT_OF and self.format != _FORMAT_OF[self.kind]:
+            raise ValueError(f"{self.kind}: such a source delivers {_FORMAT_OF[self.kind]}")
         if self.kind == "api" and ("://" in self.location.partition("?")[0] or self.location.startswith("//")):
             raise ValueError("the location of an api source is a path: the host stands in the connection")
         if self.records is not None and self.format != "json":
@@ -284,6 +287,10 @@ class Source(_Strict):
 
     @model_validator(mode="after")
     def _is_asked_as_its_kind_can_be(self) -> Self:
+        if (self.kind in {"files", "api"}) != bool(self.location):
+            raise ValueError("a source of kind files or api, and only such a one, has a location")
+        if (self.kind == "database") != (self.database is not None):
+            raise ValueError("a source of kind database, and only such a one, says in `database` what is read")
         misplaced = [name for name in ("paging", "since", "requests_per_minute") if getattr(self, name) is not None]
         if misplaced and self.kind != "api":
             raise ValueError(f"only an api source has {', '.join(misplaced)}")
@@ -322,7 +329,12 @@ class Source(_Strict):
     @property
     def is_incremental(self) -> bool:
         """Whether each night takes what is new since the last one."""
-        return self.since is not None
+        return self.since is not None or (self.database is not None and self.database.watermark is not None)
+
+    @property
+    def place(self) -> str:
+        """What of its connection or of the sources' root is taken, for messages."""
+        return (self.database.table or "its query") if self.database else self.location
 
     @property
     def fingerprint(self) -> str:

@@ -225,13 +225,13 @@ def test_only_a_mapping_costs_the_parser_of_sql() -> None:
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ({"kind": "api"}, "an api source, and only that, names a connection"),
-        ({"connection": "shop"}, "an api source, and only that, names a connection"),
+        ({"kind": "api"}, "of kind api or database, and only such a one, names a connection"),
+        ({"connection": "shop"}, "of kind api or database, and only such a one, names a connection"),
         ({"location": "ftp://host/x/{day}"}, "a store is one of s3, gs, abfs"),
         ({"location": "https://host/*"}, "an address names one file"),
         ({"location": "https://me:secret@host/{day}"}, "an address names one file"),
         ({"location": "s3://bucket"}, "a store is one of s3, gs, abfs"),
-        ({"kind": "api", "connection": "shop", "format": "csv"}, "an api source delivers json"),
+        ({"kind": "api", "connection": "shop", "format": "csv"}, "api: such a source delivers json"),
         ({"kind": "api", "connection": "shop", "location": "http://evil.example/x"}, "the host stands in the connection"),
         ({"kind": "api", "connection": "shop", "location": "//evil.example/x"}, "the host stands in the connection"),
         ({"kind": "api", "connection": "my__shop"}, "connection"),

@@ -3,9 +3,11 @@
     files       patterns of paths below the sources' root, or in a store
     objects     S3, Google's and Azure's stores
     web         one file a day at an address
-    api         JSON over HTTP, page after page
+    api         JSON over HTTP, page after page (`paging`: which page follows; `access`: how it knows us)
+    databases   the rows of a table or query, all or those after a watermark
+    ranges      where a night begins and ends with a source that grows
     batches     the batches of one source, and how one is put there at one instant
-    connections where an API or a store is and how it knows us
+    connections where a source is and how it knows us
 
 Data flow: a tenant's sources -> `<lake>/<slug>/landing/<dataset>/received_on=<D>/<source>/`, raw bytes and a manifest.
 """
@@ -122,7 +124,11 @@ class _Turn:
             store: Store = Folder(shelf) if self.source.store is None else self._objects(shelf)
             return take_files(shelf, store, self.tenant.begins_on, self.day, marks)
         if not isinstance(self.connection, Connection):
-            raise self.connection or AssertionError("a source of kind api names a connection")
+            raise self.connection or AssertionError(f"a source of kind {self.source.kind} names a connection")
+        if self.source.kind == "database":
+            from nocturne.landing.databases import take_database
+
+            return take_database(shelf, self.day, marks, self.connection)
         # httpx takes longer to import than most nights take to land: only a tenant with an API pays for it.
         from nocturne.landing.api import take_api
 
@@ -159,7 +165,7 @@ class _Turn:
         if total.is_there:
             return
         deadline = self._deadline()
-        what = f"Source {self.source.name} has nothing for {self.day} at {self.source.location.replace('{day}', self.day.isoformat())}"
+        what = f"Source {self.source.name} has nothing for {self.day} at {self.source.place.replace('{day}', self.day.isoformat())}"
         if deadline is not None and self.now < deadline:
             raise SourceAwaited(
                 f"{what}; its deadline is {deadline:%H:%M} on {deadline:%Y-%m-%d} ({deadline.tzinfo}).",

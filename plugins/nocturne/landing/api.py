@@ -191,8 +191,8 @@ class _Session:
         values = [value for record in records if (value := field_of(record, since.field)) is not None]
         try:
             found = greatest(since, values)
-        except ValueError as error:
-            raise self.wrong(url, f"has a record whose {since.field} {error}", "correct `since` in the tenant's file") from error
+        except ValueError:
+            raise self.wrong(url, f"has a record whose {since.field} is no {since.type}", "correct `since` in the tenant's file") from None
         if found is None:
             raise self.wrong(url, f"has no record with a field {since.field!r}", "correct `since` in the tenant's file")
         return found

@@ -215,6 +215,17 @@ def write(path: Path, chunks: Iterable[bytes]) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
+def seal(path: Path) -> tuple[int, str]:
+    """See that what was written to `path` is on the disk; (size, SHA-256)."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        for chunk in chunks_of(file.fileno()):
+            digest.update(chunk)
+            size += len(chunk)
+    return size, digest.hexdigest()
+
+
 def chunks_of(descriptor: int) -> Iterator[bytes]:
     """The bytes of an open file."""
     while chunk := os.read(descriptor, _CHUNK):

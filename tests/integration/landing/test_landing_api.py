@@ -300,7 +300,7 @@ def test_a_clock_that_goes_wrong_at_the_source_hides_nothing_that_comes_after(
 
 
 @pytest.mark.parametrize(
-    ("record", "told"), [({"at": 7}, "has a record whose at 7 is no instant"), ({"on": "x"}, "no record with a field 'at'")]
+    ("record", "told"), [({"at": 7}, "has a record whose at is no instant"), ({"on": "x"}, "no record with a field 'at'")]
 )
 def test_a_record_that_does_not_say_when_is_told(
     settings: Settings, server: Server, marks: MemoryMarks, record: dict[str, Any], told: str
