@@ -170,6 +170,30 @@ def list_functions(given: Arguments) -> int:
     return 0
 
 
+def list_presets(given: Arguments) -> int:
+    """List the presets, or explain one: what it reads, the lines it needs, and the sources that they become."""
+    import yaml
+
+    from nocturne import presets
+    from nocturne.errors import PermanentError
+
+    if given.name is None:
+        table = _table("preset", "reads", "datasets")
+        for name in presets.names():
+            one = presets.preset(name)
+            table.add_row(name, one.title, ", ".join(one.parts))
+        _show(table)
+        return 0
+    try:
+        one = presets.preset(given.name)
+    except presets.PresetError as error:
+        raise PermanentError(f"{str(error)[0].upper()}{str(error)[1:]}.", next_step="Choose one of them.") from error
+    print(f"{one.title}\n\nReads: {one.reads}.\n{one.notes}\n\nsources:\n{one.example}\nwhich stands for:\n")
+    sources, _ = presets.expanded(yaml.safe_load(one.example))
+    print(yaml.safe_dump(sources, sort_keys=False, allow_unicode=True, width=140))
+    return 0
+
+
 # stations ----------------------------------------------------------------------------------------------------------------------
 def run_station(given: Arguments) -> int:
     """Run one station of one tenant's night here, without Airflow; its receipt is shown and stands in the ledger."""
@@ -427,6 +451,9 @@ COMMANDS = (
     Command("datasets", "list the datasets that a tenant may deliver", list_datasets),
     Command("schema", "print the JSON Schema of one row of a dataset", show_schema, (
         _argument("dataset"),
+    )),
+    Command("presets", "list the formats that a source takes by name, or explain one", list_presets, (
+        _argument("name", nargs="?", help="the preset to explain"),
     )),
     Command("functions", "list what a mapping expression may call and cast to", list_functions),
     Command("settings", "show every setting, its value and where it comes from", show_settings),

@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from nocturne import presets
 from nocturne.asking import Database, Increment, Paging
 from nocturne.datasets import DATASETS, Dataset, Type
 from nocturne.errors import TenantError
@@ -156,12 +157,12 @@ ExpressionText = Annotated[str, BeforeValidator(_as_text), AfterValidator(_check
 class Estimate(_Strict):
     """A declared rule for a column that the source does not deliver; every row it fills is marked `is_estimated`.
 
-    `until_next`: the time from this row's `at` to the next row of the same delivery with the same values of these delivered columns,
-    in milliseconds, at most `at_most`; a row without a next one takes `at_most`. `at` (an instant) and `at_most` (milliseconds) are
-    mapping expressions. All delivered rows count as a next one, also those that `where` leaves out.
+    `until_next`: the time from this row's `at` to the next row of the same delivery with the same values of these delivered columns
+    (none: the next row of all), in milliseconds, at most `at_most`; a row without a next one takes `at_most`. `at` (an instant) and
+    `at_most` (milliseconds) are mapping expressions. All delivered rows count as a next one, also those that `where` leaves out.
     """
 
-    until_next: tuple[str, ...] = Field(min_length=1)
+    until_next: tuple[str, ...]
     at: ExpressionText
     at_most: ExpressionText
 
@@ -258,6 +259,13 @@ class Source(_Strict):
         rest = value.replace("{day}", "")
         if "{" in rest or "}" in rest:
             raise ValueError("a location has no braces but those of `{day}`")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_no_preset(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "preset" in value:
+            raise ValueError(presets.why_not(value))
         return value
 
     @model_validator(mode="before")
@@ -404,6 +412,11 @@ class Tenant(_Strict):
         if not instants or any(later <= earlier for earlier, later in pairwise(instants)):
             raise ValueError("there must be a time zone, and the `from` instants must rise")
         return value
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _presets_in_full(cls, value: Any) -> Any:
+        return presets.expanded(value)[0] if isinstance(value, (list, tuple)) else value
 
     @field_validator("sources")
     @classmethod
@@ -571,9 +584,8 @@ def read_tenant(text: str, path: Path) -> Tenant:
     try:
         tenant = Tenant.model_validate(document)
     except ValidationError as error:
-        problems = [
-            f"{path}:{_line_of(where, lines)}: {'.'.join(map(str, where)) or 'tenant'}: {message}" for where, message in _problems(error)
-        ]
+        written = dict.fromkeys((_as_written(where, document), message) for where, message in _problems(error))
+        problems = [f"{path}:{_line_of(where, lines)}: {'.'.join(map(str, where)) or 'tenant'}: {message}" for where, message in written]
         raise TenantError(
             "\n".join(problems) + ".", next_step="Correct these lines; `nocturne tenants check` checks them.", tenant=slug
         ) from error
@@ -598,6 +610,14 @@ def _problems(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]
             and any(len(place) > len(problem["loc"]) and place[: len(problem["loc"])] == problem["loc"] for place in places)
         )
     ]
+
+
+def _as_written(where: tuple[int | str, ...], document: Mapping[str, Any]) -> tuple[int | str, ...]:
+    """Where a problem of a source stands in the file: a preset's sources stand at the place of the entry that names it."""
+    sources = document.get("sources")
+    if len(where) < 2 or where[0] != "sources" or not isinstance(sources, list):
+        return where
+    return where[0], presets.expanded(sources)[1][int(where[1])], *where[2:]
 
 
 class _Loader(yaml.CSafeLoader):

@@ -263,7 +263,7 @@ def test_only_a_mapping_costs_the_parser_of_sql() -> None:
         ({"map": {"play_id": "a"}}, "the mapping lacks ['played_at', 'listener_id', 'track_id', 'ms_played']"),
         ({"map": {"play_id": ["a"]}}, "valid string"),
         ({"estimate": {"track_id": {"until_next": ["u"], "at": "t", "at_most": "1"}}}, "track_id is no duration"),
-        ({"estimate": {"ms_played": {"until_next": [], "at": "t", "at_most": "1"}}}, "until_next"),
+        ({"estimate": {"ms_played": {"at": "t", "at_most": "1"}}}, "until_next"),
         ({"estimate": {"ms_played": {"until_next": ["u"], "at": "now()", "at_most": "1"}}}, "estimate.ms_played.at"),
         (
             {"dataset": "tracks", "estimate": {"duration_ms": {"until_next": ["u"], "at": "t", "at_most": "1"}}},
