@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -204,6 +204,13 @@ class Layout(_Strict):
             raise ValueError(f"layout: {kind} has no {', '.join(wrong)}")
 
 
+class Alias(_Strict):
+    """The names that a column may have in the header of a CSV file or of a sheet, in any case: the first that stands there is read under our name."""
+
+    any_of: tuple[str, ...] = Field(min_length=1)
+    required: bool = Field(True, description="Refuse a file that has none of them; else the column is NULL there.")
+
+
 class Source(_Strict):
     """Where one dataset comes from, and how its columns are mapped.
 
@@ -233,6 +240,7 @@ class Source(_Strict):
     map: Mapping[str, ExpressionText] = Field(default_factory=dict, description="Our column: expression. Empty: columns of the same name.")
     where: Annotated[str, AfterValidator(_checked)] | None = None
     estimate: Mapping[str, Estimate] = Field(default_factory=dict)
+    aliases: Mapping[str, Alias] = Field(default_factory=dict, description="csv: delivered column: the names that it may have.")
 
     @field_validator("dataset")
     @classmethod
@@ -304,6 +312,11 @@ class Source(_Strict):
             raise ValueError(f"only an api source has {', '.join(misplaced)}")
         if self.since is not None and self.is_daily:
             raise ValueError("a source with {day} is asked day by day, and one with `since` for what is new: it is one of the two")
+        if self.aliases and self.format not in {"csv", "xlsx"}:
+            raise ValueError("only a csv or xlsx source has aliases: other formats name each value")
+        known = [word for ours, alias in self.aliases.items() for word in {_word(ours), *map(_word, alias.any_of)}]
+        if twice := sorted({word for word in known if known.count(word) > 1}):
+            raise ValueError(f"aliases: {', '.join(twice)} stands for more than one column")
         return self
 
     @model_validator(mode="after")
@@ -334,6 +347,21 @@ class Source(_Strict):
         """Whether each delivery belongs to a day that stands in its location."""
         return "{day}" in self.location
 
+    def as_named(self, header: Iterable[str]) -> tuple[str, ...]:
+        """The columns of a header, those that have an alias under its name."""
+        columns = list(header)
+        words = [_word(column) for column in columns]
+        for ours, alias in self.aliases.items():
+            there = [word for word in (_word(ours), *map(_word, alias.any_of)) if word in words]
+            if there:
+                columns[words.index(there[0])] = ours
+        return tuple(columns)
+
+    @property
+    def may_lack(self) -> frozenset[str]:
+        """The columns that a file need not have."""
+        return frozenset(ours for ours, alias in self.aliases.items() if not alias.required)
+
     @property
     def is_incremental(self) -> bool:
         """Whether each night takes what is new since the last one."""
@@ -346,9 +374,16 @@ class Source(_Strict):
 
     @property
     def fingerprint(self) -> str:
-        """What of this declaration decides what its rows become (mapping, types, condition, estimates)."""
-        told = self.model_dump_json(include={"dataset", "format", "records", "columns", "map", "where", "estimate"})
+        """What of this declaration decides what its rows become (mapping, types, condition, estimates, aliases, layout)."""
+        deciding = {"dataset", "format", "records", "columns", "map", "where", "estimate"}
+        # Without aliases and layout the digest is what it was before there were any: nothing that stands in bronze is loaded again.
+        told = self.model_dump_json(include=deciding | ({"aliases"} if self.aliases else set()))
         return _digest(told + (self.layout.model_dump_json() if self.layout else ""))
+
+
+def _word(column: str) -> str:
+    """A column's name as a person reads it: without case, and without the spaces around it."""
+    return column.strip().casefold()
 
 
 @cache

@@ -264,6 +264,9 @@ def test_only_a_mapping_costs_the_parser_of_sql() -> None:
         ({"map": {"play_id": ["a"]}}, "valid string"),
         ({"estimate": {"track_id": {"until_next": ["u"], "at": "t", "at_most": "1"}}}, "track_id is no duration"),
         ({"estimate": {"ms_played": {"at": "t", "at_most": "1"}}}, "until_next"),
+        ({"aliases": {"isrc": {"any_of": ["ISRC"]}}}, "only a csv source has aliases"),
+        ({"format": "csv", "aliases": {"isrc": {"any_of": []}}}, "any_of"),
+        ({"format": "csv", "aliases": {"isrc": {"any_of": ["Code"]}, "upc": {"any_of": ["code "]}}}, "code stands for more than one"),
         ({"estimate": {"ms_played": {"until_next": ["u"], "at": "now()", "at_most": "1"}}}, "estimate.ms_played.at"),
         (
             {"dataset": "tracks", "estimate": {"duration_ms": {"until_next": ["u"], "at": "t", "at_most": "1"}}},
@@ -444,3 +447,11 @@ def test_a_tiers_limits_never_fall_with_its_price() -> None:
         assert lower.reports <= higher.reports
         assert lower.problems <= higher.problems
         assert (lower.priority, lower.trials) < (higher.priority, higher.trials)
+
+
+def test_a_column_is_read_under_the_first_of_its_names_that_stands_in_the_header() -> None:
+    source = source_of(format="csv", aliases={"isrc": {"any_of": ["Track ISRC", "Code"]}, "units": {"any_of": ["Qty"], "required": False}})
+    assert source.as_named(["Code", " track isrc ", "QTY"]) == ("Code", "isrc", "units")
+    assert source.as_named(["Code", "ISRC"]) == ("Code", "isrc")
+    assert source.may_lack == {"units"}
+    assert source.fingerprint != source_of(format="csv").fingerprint

@@ -164,13 +164,14 @@ class Headed:
     def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> None:
         """Each file must have each column."""
         for file, header in self._headers(batch).items():
-            if missing := set(must) - set(header.columns):
+            if missing := set(must) - set(header.columns) - batch.source.may_lack:
                 raise _lacks(batch, file, missing, header.columns)
 
     def open(self, connection: Connection, reading: Reading, wanted: Collection[str]) -> Opened:
-        """The wanted columns that a header names, as text."""
+        """The wanted columns that a header names or need not name, as text."""
         headers = [header for batch in reading.batches for header in self._headers(batch).values()]
-        columns = tuple(dict.fromkeys(column for header in headers for column in header.columns))
+        optional = sorted(reading.batches[0].source.may_lack & set(wanted))
+        columns = tuple(dict.fromkeys([*(column for header in headers for column in header.columns), *optional]))
         connection.register(_ROWS, reading.records(columns, self.records))
         found = {column: "VARCHAR" for column in columns if column in wanted}
         return Opened(found, lambda plan: records_as_delivered(plan, _ROWS, columns), lambda: reading.rows)

@@ -309,7 +309,10 @@ class Dialect:
 
 
 def csv_dialect(batch: Batch, file: Delivered) -> Dialect:
-    """The dialect of a CSV file: as `layout` declares it; a delimiter that is not declared is found in the first records."""
+    """The dialect of a CSV file: as `layout` declares it; a delimiter that is not declared is found in the first records.
+
+    A column that the source knows by other names is called as the source calls it.
+    """
     layout = batch.source.layout or Layout()
     before = layout.lines_before
     quote = None if layout.quote == "none" else layout.quote
@@ -333,7 +336,7 @@ def csv_dialect(batch: Batch, file: Delivered) -> Dialect:
     except csv.Error as error:
         raise batch.refuse(file.name, f"is no CSV: {error} ({where})", SEND_AGAIN) from error
     check_names(batch, file, columns, where)
-    return Dialect(delimiter, columns, quote, before)
+    return Dialect(delimiter, batch.source.as_named(columns), quote, before)
 
 
 def check_names(batch: Batch, file: Delivered, columns: Sequence[str], where: str) -> None:

@@ -61,9 +61,9 @@ def workbook_header(batch: Batch, file: Delivered) -> Header:
         raise batch.refuse(file.name, "is a workbook whose sheet has no header", SEND_AGAIN)
     number, values = next(((number, values) for number, values in rows if _filled(values) > 1), rows[0])
     names = tuple((at, text) for at, value in enumerate(values) if (text := (_text(value) or "").strip()))
-    header = Header(number, names)
-    check_names(batch, file, header.columns, f"row {number}")
-    return header
+    check_names(batch, file, [name for _, name in names], f"row {number}")
+    ours = batch.source.as_named(name for _, name in names)
+    return Header(number, tuple((at, name) for (at, _), name in zip(names, ours, strict=True)))
 
 
 def workbook_records(batch: Batch, file: Delivered, _block: int) -> Iterator[Records]:

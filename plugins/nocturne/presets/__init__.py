@@ -3,7 +3,8 @@
 A tenant's source that says `preset: <name>` is expanded when its file is loaded: everything after the loading sees plain sources, one for
 each dataset that the preset fills from the delivery. What the tenant says beside the preset wins, or narrows it:
 
-    map, columns, estimate    entry by entry, in every part whose dataset has the column; `columns` in every part
+    map, estimate             entry by entry, in every part whose dataset has the column
+    columns, aliases          entry by entry, in every part
     where                     beside the preset's own condition: a row is taken if both hold
     only                      the datasets to fill; without it all
     anything else             instead of the preset's
@@ -23,12 +24,13 @@ from nocturne.datasets import DATASETS
 
 _FOLDER = Path(__file__).parent
 _BY_ENTRY = ("map", "estimate")
+_OF_DELIVERY = ("columns", "aliases")
 
 
 class Preset(BaseModel):
     """One preset, as its file declares it.
 
-    `parts`: of each dataset that it fills, what a tenant's source would say (kind, format, columns, map, where, estimate, records).
+    `parts`: of each dataset that it fills, what a tenant's source would say (format, columns, aliases, map, where, estimate, records).
     `needs`: our columns that no delivery of this kind tells, so that the tenant's `map` must, and what they are.
     """
 
@@ -107,7 +109,7 @@ def _datasets(entry: Mapping[str, Any], chosen: Preset) -> list[str]:
 
 
 def _check(given: Mapping[str, Any], chosen: Preset) -> None:
-    for field in (*_BY_ENTRY, "columns"):
+    for field in (*_BY_ENTRY, *_OF_DELIVERY):
         if not isinstance(given.get(field, {}), dict):
             raise PresetError(f"`{field}` is a mapping of names to values")
     ours = {column for dataset in chosen.parts for column in DATASETS[dataset].by_name}
@@ -123,8 +125,8 @@ def _check(given: Mapping[str, Any], chosen: Preset) -> None:
 def _merged(dataset: str, part: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """One part of a preset as a source, with what the tenant says."""
     source: dict[str, Any] = {"dataset": dataset, "kind": "files", **part}
-    source |= {key: value for key, value in given.items() if key not in {*_BY_ENTRY, "columns", "where"}}
-    source["columns"] = {**part.get("columns", {}), **given.get("columns", {})}
+    source |= {key: value for key, value in given.items() if key not in {*_BY_ENTRY, *_OF_DELIVERY, "where"}}
+    source |= {field: {**part.get(field, {}), **given.get(field, {})} for field in _OF_DELIVERY if field in part or field in given}
     for field in _BY_ENTRY:
         fitting = {column: value for column, value in given.get(field, {}).items() if column in DATASETS[dataset].by_name}
         source[field] = {**part.get(field, {}), **fitting}

@@ -190,6 +190,32 @@ def test_the_weekly_chart_of_positions(settings: Settings) -> None:
     assert top["position"] == 1
 
 
+def test_damaged_charts_are_refused_line_by_line(settings: Settings) -> None:
+    head = "weeks,artist,date,current,title\n"
+    rows = (
+        '1,"Paul, Ali",2005-12-31,1,"Run It!"\n1,A,2005-02-31,2,T\n1,A,2005-12-31,two,T\n1,A,2005-12-31,0,T\n1,A,2005-12-31,3,\n1,A,2005\n'
+    )
+    night = taken(settings, "chart_hot_100", {"hot-100-2005.csv": (head + rows).encode()})
+    assert accounted(night, 6) == {"chart_entries": (1, 0, 5, 0)}
+    (row,) = night.rows("silver", "chart_entries")
+    assert (row["position"], row["track_name"], row["artist_name"], row["charted_on"]) == (1, "Run It!", "Paul, Ali", date(2005, 12, 31))
+
+
+@needs_real
+def test_damaged_features_are_refused_line_by_line(settings: Settings) -> None:
+    lines = gzip.decompress((REAL / "track_features" / "spotify_songs.csv.gz").read_bytes()).decode().splitlines()
+    rows = list(csv.DictReader(lines[:4]))
+    rows[1]["energy"], rows[2]["duration_ms"] = "loud", "-1"
+    out = io.StringIO()
+    shuffled = csv.DictWriter(out, sorted(rows[0]), lineterminator="\n")
+    shuffled.writeheader()
+    shuffled.writerows(rows)
+    night = taken(settings, "track_features", {"songs.csv": (out.getvalue() + "0.5,cut\n").encode()})
+    found = accounted(night, 4)
+    assert found["tracks"] == (1, 0, 3, 0)
+    assert [row["track_id"] for row in night.rows("silver", "tracks")] == [rows[0]["track_id"]]
+
+
 @needs_real
 def test_track_features(settings: Settings) -> None:
     content = (REAL / "track_features" / "spotify_songs.csv.gz").read_bytes()
@@ -234,3 +260,41 @@ def test_a_delivery_without_a_column_is_refused_whole(settings: Settings) -> Non
     content = gzip.decompress((REAL / "track_features" / "spotify_songs.csv.gz").read_bytes()).replace(b"danceability", b"dance", 1)
     with pytest.raises(DeliveryError, match="lacks the column danceability"):
         taken(settings, "track_features", {"songs.csv": content}, only=["tracks"])
+
+
+# royalty statements ----------------------------------------------------------------------------------------------------------------
+DISTROKID = (
+    "Reporting Date,Sale Month,Store,Artist,Title,ISRC,UPC,Quantity,Team Percentage,Song/Album,Country of Sale,"
+    "Songwriter Royalties Withheld,Earnings (USD)\n"
+    "2026-02-10,2026-01,Spotify,Björk,Jóga,GB-AAA-97-00001,5016958000000,120,100,Song,FR,0,0.431\n"
+    "2026-02-10,2026-01,Apple Music,Björk,Jóga,GBAAA9700001,5016958000000,7,100,Song,GB,0,0.0525\n"
+)
+OTHER = (
+    "Sales Period;Store Name;Track Title;ISRC Code;Units Sold;Net Revenue;Territory\n2026/01/31;Deezer;Jóga;GBAAA9700001;3;1,000.5;France\n"
+)
+
+
+def test_royalty_statements_of_two_distributors_are_read_by_one_preset(settings: Settings) -> None:
+    files = {"a.csv": DISTROKID.encode(), "b.csv": OTHER.encode()}
+    night = taken(settings, "royalty_statement", files, map={"currency": "'USD'"})
+    assert accounted(night, 3) == {"statements": (3, 0, 0, 0)}
+    columns = "period_ends_on, statement_id, service, isrc, country, stream_count, net_amount::VARCHAR AS amount"
+    assert [tuple(row.values()) for row in night.rows("silver", "statements", columns, order="service")] == [
+        (date(2026, 1, 31), "2026-02-10", "Apple Music", "GBAAA9700001", "GB", 7, "0.052500"),
+        (date(2026, 1, 31), "2026/01/31", "Deezer", "GBAAA9700001", None, 3, "1000.500000"),
+        (date(2026, 1, 31), "2026-02-10", "Spotify", "GBAAA9700001", "FR", 120, "0.431000"),
+    ]
+
+
+def test_a_damaged_statement_is_refused_line_by_line(settings: Settings) -> None:
+    shuffled = (
+        "Earnings (USD),ISRC,Sale Month\n0.5,GBAAA9700001,2026-01\nfree,GBAAA9700001,2026-01\n0.5,none,2026-01\n0.5,GBAAA9700001,13\n0.5\n"
+    )
+    night = taken(settings, "royalty_statement", {"a.csv": shuffled.encode()}, map={"currency": "'USD'"})
+    assert accounted(night, 5) == {"statements": (1, 0, 4, 0)}
+    assert sum("isrc" in " ".join(row["reasons"]) for row in night.rows("quarantine", "statements")) == 1
+
+
+def test_a_statement_without_an_amount_is_refused_whole(settings: Settings) -> None:
+    with pytest.raises(DeliveryError, match="lacks the column amount, which the mapping reads; it has .*isrc"):
+        taken(settings, "royalty_statement", {"a.csv": b"Sale Month,ISRC\n2026-01,GBAAA9700001\n"}, map={"currency": "'USD'"})
