@@ -102,7 +102,7 @@ def _expand(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _datasets(entry: Mapping[str, Any], chosen: Preset) -> list[str]:
     only = entry.get("only", list(chosen.parts))
-    unknown = [dataset for dataset in only if dataset not in chosen.parts] if isinstance(only, list) else [only]
+    unknown = [dataset for dataset in only if str(dataset) not in chosen.parts] if isinstance(only, list) else [only]
     if unknown or not only:
         raise PresetError(f"`only` is a list of the datasets that preset {entry['preset']} fills: {', '.join(chosen.parts)}")
     return [dataset for dataset in chosen.parts if dataset in only]
@@ -114,7 +114,7 @@ def _check(given: Mapping[str, Any], chosen: Preset) -> None:
             raise PresetError(f"`{field}` is a mapping of names to values")
     ours = {column for dataset in chosen.parts for column in DATASETS[dataset].by_name}
     for field in _BY_ENTRY:
-        if unknown := sorted(set(given.get(field, {})) - ours):
+        if unknown := sorted(str(column) for column in set(given.get(field, {})) - ours):
             raise PresetError(f"`{field}`: none of the datasets {', '.join(chosen.parts)} has the columns {unknown}")
     told = {**given.get("map", {})}
     if lacking := [column for column in chosen.needs if column not in told]:
