@@ -312,6 +312,10 @@ class Source(_Strict):
             raise ValueError(f"only an api source has {', '.join(misplaced)}")
         if self.since is not None and self.is_daily:
             raise ValueError("a source with {day} is asked day by day, and one with `since` for what is new: it is one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def _names_each_column_once(self) -> Self:
         if self.aliases and self.format not in {"csv", "xlsx"}:
             raise ValueError("only a csv or xlsx source has aliases: other formats name each value")
         known = [word for ours, alias in self.aliases.items() for word in {_word(ours), *map(_word, alias.any_of)}]

@@ -264,7 +264,7 @@ def test_only_a_mapping_costs_the_parser_of_sql() -> None:
         ({"map": {"play_id": ["a"]}}, "valid string"),
         ({"estimate": {"track_id": {"until_next": ["u"], "at": "t", "at_most": "1"}}}, "track_id is no duration"),
         ({"estimate": {"ms_played": {"at": "t", "at_most": "1"}}}, "until_next"),
-        ({"aliases": {"isrc": {"any_of": ["ISRC"]}}}, "only a csv source has aliases"),
+        ({"aliases": {"isrc": {"any_of": ["ISRC"]}}}, "only a csv or xlsx source has aliases"),
         ({"format": "csv", "aliases": {"isrc": {"any_of": []}}}, "any_of"),
         ({"format": "csv", "aliases": {"isrc": {"any_of": ["Code"]}, "upc": {"any_of": ["code "]}}}, "code stands for more than one"),
         ({"estimate": {"ms_played": {"until_next": ["u"], "at": "now()", "at_most": "1"}}}, "estimate.ms_played.at"),
