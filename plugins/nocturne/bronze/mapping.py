@@ -5,7 +5,8 @@
     shaped      our columns with our types; what has no such type is NULL, and a problem says so
     bronze      problems, key, content and event date
 
-An expression is wrapped as TRY({'v': expression}): NULL if it failed, {'v': NULL} if its value is NULL.
+An expression is wrapped as TRY({'v': expression}): NULL if it failed, {'v': NULL} if its value is NULL. A delivered column as it stands
+cannot fail, and is not wrapped: most columns of most sources are such, and structs of text cost more than the text.
 """
 
 from __future__ import annotations
@@ -41,6 +42,16 @@ class Mapped:
     def is_plain(self) -> bool:
         """Whether it is a delivered column as it stands, which cannot fail."""
         return [self.expression.sql] == [name(column) for column in self.expression.columns]
+
+    @property
+    def step(self) -> str:
+        """SQL that evaluates it."""
+        return self.expression.sql if self.is_plain else _try(self.expression.sql)
+
+    @property
+    def value(self) -> str:
+        """SQL of what came out; NULL also if it failed."""
+        return _value(self.column) if self.is_plain else f"{_value(self.column)}.v"
 
 
 @dataclass(frozen=True)
@@ -192,7 +203,7 @@ def _try(expression: str) -> str:
 
 
 def _mapped_columns(plan: Plan) -> str:
-    parts = [f", {_try(mapped.expression.sql)} AS {_value(mapped.column)}" for mapped in plan.mapped]
+    parts = [f", {mapped.step} AS {_value(mapped.column)}" for mapped in plan.mapped]
     for column, estimate in plan.source.estimate.items():
         same = ", ".join([BATCH, *map(name, estimate.until_next)])
         at = f"TRY_CAST(TRY({check_expression(estimate.at).sql}) AS TIMESTAMPTZ)"
@@ -232,7 +243,7 @@ def _shaped_columns(plan: Plan) -> str:
     parts = []
     for column in plan.dataset.columns:
         if column.name in mapped:
-            value = _shaped(f"{_value(column.name)}.v", plan.kinds.get(column.name, "VARCHAR"), column.type)
+            value = _shaped(mapped[column.name].value, plan.kinds.get(column.name, "VARCHAR"), column.type)
         else:
             value = f"NULL::{column.type.value}"
         if column.name in plan.source.estimate:
@@ -244,8 +255,8 @@ def _shaped_columns(plan: Plan) -> str:
 
 
 def _is_estimated(plan: Plan, given: str) -> str:
-    mapped = {one.column for one in plan.mapped}
-    filled = [f"{_value(column)}.v IS NULL" if column in mapped else "true" for column in plan.source.estimate]
+    mapped = {one.column: one for one in plan.mapped}
+    filled = [f"{mapped[column].value} IS NULL" if column in mapped else "true" for column in plan.source.estimate]
     return f"({' OR '.join([*filled, f'coalesce({given}, false)'])})"
 
 
@@ -265,7 +276,8 @@ def _shaped(value: str, kind: str, wanted: Type) -> str:
 
 # problems ----------------------------------------------------------------------------------------------------------------------
 def _problems(plan: Plan) -> str:
-    found = [f"CASE WHEN {UNREADABLE} IS NULL THEN {_problem_of(plan, mapped)} END" for mapped in plan.mapped]
+    possible = (problem for mapped in plan.mapped if (problem := _problem_of(plan, mapped)))
+    found = [f"CASE WHEN {UNREADABLE} IS NULL THEN {problem} END" for problem in possible]
     if plan.source.where:
         found.append(f"CASE WHEN {UNREADABLE} IS NULL AND __nocturne_kept IS NULL THEN 'row: the condition `where` failed' END")
     texts = [_ours(column.name) for column in plan.dataset.columns if column.type is Type.TEXT]
@@ -274,18 +286,20 @@ def _problems(plan: Plan) -> str:
     return f"list_filter([{UNREADABLE}, {', '.join(found)}], lambda problem: problem IS NOT NULL)"
 
 
-def _problem_of(plan: Plan, mapped: Mapped) -> str:
+def _problem_of(plan: Plan, mapped: Mapped) -> str | None:
+    """SQL of the problem of one column; None if it can have none: text as it was delivered is text."""
     column = plan.dataset.by_name[mapped.column]
     cases = [
         f"WHEN {_unreadable(read)} THEN {_says(column.name, read, _given(read), _declared(plan.source, plan.found, read))}"
         for read in sorted(mapped.expression.columns)
         if _changes_type(plan, read)
     ]
-    value = _value(column.name)
     if not mapped.is_plain:
-        cases.append(f"WHEN {value} IS NULL THEN {text(f'{column.name}: its mapping failed')}")
-    says = _says(column.name, column.name, f"{value}.v", column.type.value)
-    return f"CASE {' '.join(cases)} WHEN {value}.v IS NOT NULL AND {_ours(column.name)} IS NULL THEN {says} END"
+        cases.append(f"WHEN {_value(column.name)} IS NULL THEN {text(f'{column.name}: its mapping failed')}")
+    if plan.kinds.get(column.name) != column.type.value or column.type in {Type.NUMBER, Type.INSTANT, Type.DATE}:
+        says = _says(column.name, column.name, mapped.value, column.type.value)
+        cases.append(f"WHEN {mapped.value} IS NOT NULL AND {_ours(column.name)} IS NULL THEN {says}")
+    return f"CASE {' '.join(cases)} END" if cases else None
 
 
 def _says(column: str, read: str, value: str, kind: str) -> str:

@@ -27,7 +27,8 @@ ALL: Final = "all"
 """The part of a reference dataset, which is rebuilt whole."""
 
 _SECONDS: Final = 3_600
-_GROUP_ROWS: Final = 250_000
+_GROUP_ROWS: Final = 50_000
+"""Small dates are rebuilt together, because a query costs more than their rows; a larger one alone, because all threads write one file."""
 _CHUNK_ROWS: Final = 2_000_000
 
 
