@@ -205,7 +205,7 @@ class Layout(_Strict):
 
 
 class Alias(_Strict):
-    """The names that a column may have in the header of a CSV file or of a sheet, in any case: the first that stands there is read under our name."""
+    """The names that a column may have in a header, in any case: the first that stands there is read under our name."""
 
     any_of: tuple[str, ...] = Field(min_length=1)
     required: bool = Field(True, description="Refuse a file that has none of them; else the column is NULL there.")
