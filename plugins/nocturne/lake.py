@@ -480,10 +480,13 @@ Shape = tuple[tuple[tuple[str, str], ...], str | None]
 
 
 def _bronze(dataset: Dataset) -> Shape:
-    """Rows as delivered and as mapped; `_key` and `_content` are hashes of the key and of the mapped row."""
+    """Rows as mapped, and where landing holds them as delivered; `_delivered`: the text of those that `rules` refuses alone.
+
+    `_key` and `_content` are hashes of the key and of the mapped row.
+    """
     ours = (
         (BATCH, "VARCHAR"), ("_received_on", "DATE"), ("_file", "VARCHAR"), ("_line", "BIGINT"), ("_delivered", "VARCHAR"),
-        ("_problems", "VARCHAR[]"), ("_key", "BIGINT"), ("_content", "BIGINT"), ("_event_on", "DATE"),
+        ("_problems", "VARCHAR[]"), ("_is_bad", "BOOLEAN"), ("_key", "BIGINT"), ("_content", "BIGINT"), ("_event_on", "DATE"),
     )  # fmt: skip
     return ours + tuple((column.name, column.type.value) for column in dataset.columns), BATCH
 

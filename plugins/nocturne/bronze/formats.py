@@ -15,13 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nocturne.bronze.columnar import arrow_rows, arrow_schema
-from nocturne.bronze.mapping import Plan, elements_of_documents, json_path, lines_as_delivered, records_as_delivered
+from nocturne.bronze.mapping import Plan, elements_of_documents, json_path, lines_as_delivered, record, records_as_delivered
 from nocturne.bronze.reading import (
     BATCH,
     DELIVERED,
     DOCUMENT,
     FILE,
     LINE,
+    RECORD,
     SEND_AGAIN,
     UNREADABLE,
     Batch,
@@ -206,10 +207,9 @@ class Arrow:
         connection.register(_ROWS, arrow_rows(reading, schema, (BATCH, FILE, LINE)))
         described = connection.execute(f"DESCRIBE SELECT * EXCLUDE ({BATCH}, {FILE}, {LINE}) FROM {_ROWS}").fetchall() if schema else []
         types = {column: kind for column, kind, *_ in described}
-        row = ", ".join(f"{text(column)}: {name(column)}" for column in types)
         found = {column: kind for column, kind in types.items() if column in wanted}
         query = (
-            f"SELECT {BATCH}, {FILE}, {LINE}, to_json({{{row}}})::VARCHAR AS {DELIVERED}, NULL::VARCHAR AS {UNREADABLE}"
+            f"SELECT {BATCH}, {FILE}, {LINE}, NULL::VARCHAR AS {DELIVERED}, {record(types)} AS {RECORD}, NULL::VARCHAR AS {UNREADABLE}"
             + "".join(f", {name(column)}" for column in found)
             + f" FROM {_ROWS}"
         )
@@ -249,11 +249,10 @@ class Parquet:
         places = ", ".join(f"({text(path)}, {text(batch.id)}, {text(file)})" for path, (batch, file) in paths.items())
         files = f"read_parquet([{', '.join(map(text, paths))}], union_by_name = true, filename = '{FILE}', hive_partitioning = false)"
         types = {column: kind for column, kind, *_ in connection.execute(f"DESCRIBE SELECT * EXCLUDE {FILE} FROM {files}").fetchall()}
-        row = ", ".join(f"{text(column)}: rows.{name(column)}" for column in types)
         found = {column: kind for column, kind in types.items() if column in wanted}
         query = (
             f"SELECT places.batch AS {BATCH}, places.file AS {FILE}, rows.file_row_number + 1 AS {LINE},"
-            f" to_json({{{row}}})::VARCHAR AS {DELIVERED}, NULL::VARCHAR AS {UNREADABLE}"
+            f" NULL::VARCHAR AS {DELIVERED}, {record(types, 'rows.')} AS {RECORD}, NULL::VARCHAR AS {UNREADABLE}"
             + "".join(f", rows.{name(column)}" for column in found)
             + f" FROM (SELECT *, file_row_number FROM {files}) AS rows JOIN (VALUES {places}) AS places (path, batch, file)"
             f" ON rows.{FILE} = places.path"
@@ -274,7 +273,7 @@ class Parquet:
 
 _NO_ROWS: Final = (
     f"SELECT NULL::VARCHAR AS {BATCH}, NULL::VARCHAR AS {FILE}, NULL::BIGINT AS {LINE}, NULL::VARCHAR AS {DELIVERED},"
-    f" NULL::VARCHAR AS {UNREADABLE} WHERE false"
+    f" NULL AS {RECORD}, NULL::VARCHAR AS {UNREADABLE} WHERE false"
 )
 
 FORMATS: Final[Mapping[str, Format]] = {

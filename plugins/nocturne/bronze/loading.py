@@ -25,11 +25,12 @@ from nocturne.lake import Connection, QueryError, Table, Written, duck, limited,
 from nocturne.ledger import Mark, Marks
 from nocturne.manifests import Manifest, folder_of, read_manifests
 from nocturne.receipts import Entry, Receipt
+from nocturne.rules import is_bad
 from nocturne.settings import Settings
 from nocturne.tenants import Source, Tenant
 
 STATION: Final = "bronze"
-VERSION: Final = 1
+VERSION: Final = 2
 """Of what this code makes of a batch: a higher one loads all batches again."""
 
 _SECONDS: Final = 1_800
@@ -88,6 +89,7 @@ class _Load:
     def __post_init__(self) -> None:
         self.bronze: Table = table(self.settings, self.tenant, "bronze", self.dataset)
         self.marks = self.ledger.marks(self.tenant, STATION, self.dataset.name)
+        self.rules = is_bad(self.dataset)
         self.sources: Mapping[str, Source] = {source.name: source for source in self.tenant.sources_of(self.dataset.name)}
 
     def run(self) -> None:
@@ -134,7 +136,7 @@ class _Load:
         """All that decides what bronze holds of a batch."""
         shape = [(column.name, column.type) for column in self.dataset.columns], self.dataset.key, self.dataset.instant
         zones = calendar.digest(offsets, manifest.received_on) if self._has_instants else ""
-        return _digest([VERSION, shape, manifest.fingerprint, self.sources[manifest.source].fingerprint, zones])
+        return _digest([VERSION, shape, self.rules, manifest.fingerprint, self.sources[manifest.source].fingerprint, zones])
 
     def _warn_of_undeclared(self, batches: set[str]) -> None:
         for source in sorted({batch.rpartition("/")[0] for batch in batches}):

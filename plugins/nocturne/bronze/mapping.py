@@ -3,7 +3,9 @@
     delivered   the columns that the mapping reads, with the types that the source declares
     mapped      our columns: each expression evaluated by itself, so that one that fails takes no other with it
     shaped      our columns with our types; what has no such type is NULL, and a problem says so
-    bronze      problems, key, content and event date
+    bronze      problems, key, content, event date, and whether it is bad
+
+Landing holds what was delivered, and a row says where; the text itself stands in bronze for bad rows alone, which people read.
 
 An expression is wrapped as TRY({'v': expression}): NULL if it failed, {'v': NULL} if its value is NULL. A delivered column as it stands
 cannot fail, and is not wrapped: most columns of most sources are such, and structs of text cost more than the text.
@@ -12,14 +14,15 @@ cannot fail, and is not wrapped: most columns of most sources are such, and stru
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nocturne.bronze.calendar import Offset, local_date
-from nocturne.bronze.reading import BATCH, DELIVERED, FILE, LINE, UNREADABLE
+from nocturne.bronze.reading import BATCH, DELIVERED, FILE, LINE, RECORD, UNREADABLE
 from nocturne.datasets import Dataset, Type
 from nocturne.expressions import Expression, check_expression
 from nocturne.lake import name, text
+from nocturne.rules import is_bad
 from nocturne.tenants import Source
 
 PROBLEMS = "__nocturne_problems"
@@ -115,15 +118,18 @@ def lines_as_delivered(plan: Plan, lines: str) -> str:
     )
     why = f"CASE WHEN parsed IS NULL THEN coalesce({UNREADABLE}, 'row: is no JSON object') END AS {UNREADABLE}"
     columns = "".join(f", parsed.{name(column)} AS {name(column)}" for column in plan.found)
-    return f"SELECT {BATCH}, {FILE}, {LINE}, {DELIVERED}, {why}{columns} FROM ({parsed})"
+    return f"SELECT {BATCH}, {FILE}, {LINE}, {DELIVERED}, NULL AS {RECORD}, {why}{columns} FROM ({parsed})"
 
 
 def records_as_delivered(plan: Plan, records: str, columns: Sequence[str]) -> str:
     """The delivered columns of records whose values stand in the relation `records`; `columns` are all that the records have."""
-    row = ", ".join(f"{text(column)}: {name(column)}" for column in columns)
-    delivered = f"coalesce({DELIVERED}, to_json({{{row}}})::VARCHAR) AS {DELIVERED}"
     read = "".join(f", {name(column)}" for column in plan.found)
-    return f"SELECT {BATCH}, {FILE}, {LINE}, {delivered}, {UNREADABLE}{read} FROM {records}"
+    return f"SELECT {BATCH}, {FILE}, {LINE}, {DELIVERED}, {record(columns)} AS {RECORD}, {UNREADABLE}{read} FROM {records}"
+
+
+def record(columns: Collection[str], relation: str = "") -> str:
+    """SQL of a delivered record as a whole; of no columns, of none."""
+    return "{" + ", ".join(f"{text(column)}: {relation}{name(column)}" for column in columns) + "}" if columns else "NULL"
 
 
 def elements_of_documents(source: Source, documents: str, document: str) -> str:
@@ -147,12 +153,14 @@ def bronze_query(plan: Plan, delivered: str, received: Mapping[str, str], found_
         declared AS (SELECT {_declared_columns(plan)} FROM delivered),
         mapped AS (SELECT *{_mapped_columns(plan)}{_kept_column(plan)} FROM declared),
         shaped AS (SELECT *{_shaped_columns(plan)} FROM mapped{_kept_condition(plan)}),
-        checked AS (SELECT *, {_problems(plan)} AS {PROBLEMS} FROM shaped)
-        SELECT {BATCH}::VARCHAR AS _batch, {_received(received)} AS _received_on, {FILE}::VARCHAR AS _file, {LINE} AS _line,
-            {DELIVERED} AS _delivered, {PROBLEMS} AS _problems, {_key(plan.dataset)} AS _key,
+        checked AS (SELECT *, {_problems(plan)} AS {PROBLEMS} FROM shaped),
+        told AS (SELECT {BATCH}::VARCHAR AS _batch, {_received(received)} AS _received_on, {FILE}::VARCHAR AS _file, {LINE} AS _line,
+            {DELIVERED}, {RECORD}, {PROBLEMS} AS _problems, {_key(plan.dataset)} AS _key,
             {_hash(_ours(c) for c in plan.dataset.by_name)} AS _content, {_event_on(plan.dataset, found_offsets)} AS _event_on,
             {", ".join(f"{_ours(column)} AS {name(column)}" for column in plan.dataset.by_name)}
-        FROM checked
+        FROM checked),
+        judged AS (SELECT *, {is_bad(plan.dataset)} AS _is_bad FROM told)
+        SELECT *, CASE WHEN _is_bad THEN coalesce({DELIVERED}, to_json({RECORD})::VARCHAR) END AS _delivered FROM judged
     """
 
 
@@ -178,7 +186,7 @@ def _changes_type(plan: Plan, column: str) -> bool:
 
 
 def _declared_columns(plan: Plan) -> str:
-    parts = [BATCH, FILE, LINE, DELIVERED, UNREADABLE]
+    parts = [BATCH, FILE, LINE, DELIVERED, RECORD, UNREADABLE]
     for column, kind in plan.found.items():
         if _changes_type(plan, column):
             declared = _declared(plan.source, plan.found, column)
@@ -282,7 +290,8 @@ def _problems(plan: Plan) -> str:
         found.append(f"CASE WHEN {UNREADABLE} IS NULL AND __nocturne_kept IS NULL THEN 'row: the condition `where` failed' END")
     texts = [_ours(column.name) for column in plan.dataset.columns if column.type is Type.TEXT]
     nul = " OR ".join(f"contains({column}, chr(0))" for column in texts)
-    found.append(f"CASE WHEN contains({DELIVERED}, '\\u0000') AND ({nul}) THEN 'row: holds a NUL character' END")
+    may = f"({DELIVERED} IS NULL OR contains({DELIVERED}, '\\u0000'))"
+    found.append(f"CASE WHEN {may} AND ({nul}) THEN 'row: holds a NUL character' END")
     return f"list_filter([{UNREADABLE}, {', '.join(found)}], lambda problem: problem IS NOT NULL)"
 
 

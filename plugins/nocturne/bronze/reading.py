@@ -37,6 +37,7 @@ BATCH: Final = "__nocturne_batch"
 FILE: Final = "__nocturne_file"
 LINE: Final = "__nocturne_line"
 DELIVERED: Final = "__nocturne_delivered"
+RECORD: Final = "__nocturne_record"
 UNREADABLE: Final = "__nocturne_unreadable"
 DOCUMENT: Final = "__nocturne_document"
 

@@ -9,13 +9,14 @@ from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any, Final
 
+from nocturne import rules
 from nocturne.datasets import Dataset, Personal
 from nocturne.errors import NocturneError, PermanentError, together
 from nocturne.lake import BATCH, Connection, Written, duck, limited, name, table, text
 from nocturne.ledger import Mark, Marks
 from nocturne.receipts import Entry, Receipt
 from nocturne.settings import Settings
-from nocturne.silver import pseudonyms, rules
+from nocturne.silver import pseudonyms
 from nocturne.silver.inputs import Inputs, digest, in_groups, inputs_by_date, joined, passed_batches
 from nocturne.tenants import Tenant
 
@@ -164,10 +165,9 @@ class _Refine:
     # quarantine --------------------------------------------------------------------------------------------------------------------
     def _judge(self, connection: Connection, batches: Mapping[str, str]) -> None:
         """Set the bad rows of these batches aside; `batches` are the fingerprints to mark."""
-        asked = dict.fromkeys((BATCH, "_event_on", *rules.columns_asked(self.dataset)))
         counted = connection.execute(
-            f"SELECT {BATCH}, _event_on::VARCHAR, count(*), count(*) FILTER ({rules.is_bad(self.dataset)})"
-            f" FROM {self.bronze.scan(*asked, parts=batches)} GROUP BY ALL"
+            f"SELECT {BATCH}, _event_on::VARCHAR, count(*), count(*) FILTER (_is_bad)"
+            f" FROM {self.bronze.scan(BATCH, '_event_on', '_is_bad', parts=batches)} GROUP BY ALL"
         ).fetchall()
         facts = {batch: self._facts(batch, [row[1:] for row in counted if row[0] == batch]) for batch in batches}
         bad = [batch for batch in batches if facts[batch]["quarantined"]]
@@ -198,7 +198,7 @@ class _Refine:
             return Written(())
         return self.quarantine.write(
             connection,
-            f"SELECT *, {rules.reasons(self.dataset)} AS reasons FROM {self.bronze.scan(parts=batches)} WHERE {rules.is_bad(self.dataset)}",
+            f"SELECT *, {rules.reasons(self.dataset)} AS reasons FROM {self.bronze.scan(parts=batches)} WHERE _is_bad",
             batches,
         )
 
@@ -275,7 +275,7 @@ class _Build:
                 "_content",
                 "_event_on",
                 "_received_on",
-                *rules.columns_asked(self._dataset),
+                "_is_bad",
                 *self._delivered,
             )
         )
@@ -290,7 +290,7 @@ class _Build:
 
     def query(self) -> str:
         """The rows of silver."""
-        rows = f"SELECT *, _received_on AS first_on FROM ({self._here(*self._columns)}) WHERE NOT {rules.is_bad(self._dataset)}"
+        rows = f"SELECT *, _received_on AS first_on FROM ({self._here(*self._columns)}) WHERE NOT _is_bad"
         if self._repeated:
             rows += " AND _key NOT IN (SELECT _key FROM repeated)"
             rows += " UNION ALL BY NAME SELECT * EXCLUDE (place) FROM compared WHERE place = 1" + self._at_days(" AND ")
@@ -362,9 +362,7 @@ class _Build:
     def _compare(self) -> None:
         """The rows of repeated keys with their place among those of their key: 1 is the winner."""
         key = ", ".join(map(name, self._dataset.key))
-        good = (
-            f"SELECT * FROM ({self._all(*self._columns)}) WHERE _key IN (SELECT _key FROM repeated) AND NOT {rules.is_bad(self._dataset)}"
-        )
+        good = f"SELECT * FROM ({self._all(*self._columns)}) WHERE _key IN (SELECT _key FROM repeated) AND NOT _is_bad"
         arrived = f"SELECT *, min(_received_on) OVER (PARTITION BY {key}, _content) AS first_on FROM ({good})"
         self._connection.execute(
             f"CREATE OR REPLACE TEMP TABLE compared AS SELECT *, row_number() OVER (PARTITION BY {key}"

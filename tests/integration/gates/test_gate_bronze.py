@@ -84,7 +84,7 @@ def query(dataset: str, batch: str, day: date) -> str:
     columns = ", ".join(f"{name(column.name)}::{column.type.value} AS {name(column.name)}" for column in DATASETS[dataset].columns)
     return (
         f"SELECT {text(batch)} AS _batch, DATE '{day}' AS _received_on, 'part-1.ndjson' AS _file, row_number() OVER () AS _line,"
-        f" '{{}}' AS _delivered, _problems, 1 AS _key, 1 AS _content, coalesce(_event_on, '{day}')::DATE AS _event_on, {columns} FROM given"
+        f" '{{}}' AS _delivered, _problems, len(_problems) > 0 AS _is_bad, 1 AS _key, 1 AS _content, coalesce(_event_on, '{day}')::DATE AS _event_on, {columns} FROM given"
     )
 
 

@@ -106,18 +106,23 @@ def test_every_format_becomes_the_same_rows(settings: Settings, source: Row, fil
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "json", "ndjson"])
-def test_each_row_tells_where_it_stood_and_what_was_delivered(settings: Settings, kind: str) -> None:
+def test_each_row_tells_where_it_stood_and_a_bad_one_what_was_delivered(settings: Settings, kind: str) -> None:
     encode = {"csv": as_csv, "parquet": as_parquet, "json": lambda rows: json.dumps(rows).encode(), "ndjson": ndjson}[kind]
+    given = [ROWS[0], ROWS[1] | {"country": "Atlantis"}, ROWS[2] | {"listener_id": ""}]
     night = night_of(settings, format=kind)
-    night.deliver("app", FIRST, {"x": encode(ROWS[:1]), "y": encode(ROWS[1:])})
+    night.deliver("app", FIRST, {"x": encode(given[:1]), "y": encode(given[1:])})
     night.load()
-    rows = night.rows("bronze", order="_file, _line")
+    good, *bad = night.rows("bronze", order="_file, _line")
     first = 2 if kind == "csv" else 1  # the header is line 1
-    assert [(row["_file"], row["_line"], row["play_id"]) for row in rows] == [("x", first, "a"), ("y", first, "b"), ("y", first + 1, "c")]
-    for row, given in zip(rows, ROWS, strict=True):
+    assert [(row["_file"], row["_line"], row["play_id"]) for row in (good, *bad)] == [
+        ("x", first, "a"), ("y", first, "b"), ("y", first + 1, "c"),
+    ]  # fmt: skip
+    assert [row["_is_bad"] for row in (good, *bad)] == [False, True, True]
+    assert good["_delivered"] is None  # landing holds it
+    for row, delivered in zip(bad, given[1:], strict=True):
         told = json.loads(row["_delivered"])
-        assert {name: str(told[name]) for name in given if name != "played_at"} == {
-            name: str(value) for name, value in given.items() if name != "played_at"
+        assert {name: str(told[name] or "") for name in delivered if name != "played_at"} == {
+            name: str(value) for name, value in delivered.items() if name != "played_at"
         }
 
 

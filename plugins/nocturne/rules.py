@@ -36,12 +36,6 @@ def kind_of(reason: str) -> str:
     return f"regexp_replace({reason}, ' ''.*''', '')"
 
 
-def columns_asked(dataset: Dataset) -> tuple[str, ...]:
-    """Bronze's columns that the rules ask."""
-    asked = [column.name for column in dataset.columns if any(_checks_of(column))]
-    return ("_problems", *(("_event_on", "_received_on") if dataset.instant else ()), *asked)
-
-
 Check = tuple[str, str, str]
 """(column, SQL condition under which it is bad, SQL of the reason)."""
 
