@@ -18,7 +18,7 @@ DuckDB refuses the connection's next statement), large ones leave through `reade
 Table
     exists() version() history() partitions() files()      what stands, from the Delta log alone
     scan(*columns, parts=None)                             SQL text for FROM; a table that does not exist yet is an empty one
-    replace(connection, query, parts, order=())            the rows of `query` are all that `parts` hold afterwards: one commit
+    replace(connection, query, parts)                      the rows of `query` are all that `parts` hold afterwards: one commit
     write(...) and commit(written, parts)                  the same in two steps, to look at the rows before they count
     delete(parts) optimise() vacuum(hours)
 
@@ -60,7 +60,8 @@ at_write: Callable[[str], None] = lambda _what: None  # noqa: E731
 """Called with what was done at every boundary of a write. A test that kills the process at each of them puts itself here."""
 
 _COMMIT_ATTEMPTS: Final = 20
-_PARQUET: Final = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, RETURN_STATS"
+_PARQUET: Final = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 61440, RETURN_STATS"
+"""Row groups of half of DuckDB's usual size: they are what threads share, and a day of most services has few."""
 
 
 # DuckDB ------------------------------------------------------------------------------------------------------------------------
@@ -273,20 +274,20 @@ class Table:
         return f"read_parquet([{paths}], hive_partitioning = true, hive_types = {{{text(self.partition)}: {kind}}})"
 
     # changing it
-    def replace(self, connection: Connection, query: str, parts: Sequence[str] = (), *, order: Sequence[str] = ()) -> Written:
-        """Make the rows of `query` all that `parts` hold (the whole table, if it has no partitions), sorted by `order` in each part.
+    def replace(self, connection: Connection, query: str, parts: Sequence[str] = ()) -> Written:
+        """Make the rows of `query` all that `parts` hold (the whole table, if it has no partitions).
 
         Writes data files and one commit. Run again, it writes the same rows again. Raises what `write` and `commit` raise.
         """
-        written = self.write(connection, query, parts, order=order)
+        written = self.write(connection, query, parts)
         self.commit(written, parts)
         return written
 
-    def write(self, connection: Connection, query: str, parts: Sequence[str] = (), *, order: Sequence[str] = ()) -> Written:
+    def write(self, connection: Connection, query: str, parts: Sequence[str] = ()) -> Written:
         """Write the rows of `query` as data files that await their `commit`.
 
-        One part becomes one file, written by all threads. Several parts are split by DuckDB; if they must be sorted, by one thread
-        (`connection` must not be locked then). A part without rows gets no file. Raises DiskFull, or DuckDB's error.
+        One part becomes one file, written by all threads; several parts are split by DuckDB. A part without rows gets no file. Raises
+        DiskFull, or DuckDB's error.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         columns = ", ".join(name(column) for column, _ in self.columns if column != self.partition)
@@ -295,10 +296,7 @@ class Table:
         else:
             query, target = f"SELECT {columns}, {name(self.partition)} FROM ({query})", self.path
             how = f"{_PARQUET}, PARTITION_BY ({name(self.partition)}), FILENAME_PATTERN '{{uuid}}', OVERWRITE_OR_IGNORE"
-        split_sorted = bool(order) and target == self.path
-        if order:
-            query += " ORDER BY " + ", ".join(map(name, (*((self.partition or "",) if split_sorted else ()), *order)))
-        with _writing(self.title), _one_thread(connection, only_if=split_sorted):
+        with _writing(self.title):
             done = connection.execute(f"COPY ({query}) TO {text(target)} ({how})").fetchall()
         files = [self._file(*row, parts=parts) for row in done]
         for file in files:
@@ -434,20 +432,6 @@ def _delta_schema(columns: Iterable[tuple[str, str]]) -> Any:
         "VARCHAR[]": ArrayType(PrimitiveType("string"), contains_null=True)
     }
     return Schema([Field(column, kinds[kind]) for column, kind in columns])
-
-
-@contextmanager
-def _one_thread(connection: Connection, *, only_if: bool) -> Iterator[None]:
-    """DuckDB keeps the order of rows over several files only if one thread writes them."""
-    if not only_if:
-        yield
-        return
-    ((before,),) = connection.execute("SELECT current_setting('threads')").fetchall()
-    connection.execute("SET threads = 1")
-    try:
-        yield
-    finally:
-        connection.execute(f"SET threads = {before}")
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def test_a_column_that_is_mapped_is_not_estimated() -> None:
         (HISTORY + WHOSE + "    where: secret(a)\n", "dusk.yml:10: sources.0.where: "),
         (HISTORY + WHOSE + "    colour: blue\n", "dusk.yml:10: sources.0.colour: Extra inputs are not permitted"),
         (HISTORY + "    map:\n      listener_id: \"'a'\"\n      track_id: now()\n", "dusk.yml:11: sources.0.map.track_id: "),
-        (HISTORY + WHOSE + "  - {name: b, dataset: plays}\n", "dusk.yml:10: sources.1.location: Field required"),
+        (HISTORY + WHOSE + "  - {name: b, dataset: plays}\n", "dusk.yml:10: sources.1.kind: Field required"),
     ],
 )
 def test_what_is_wrong_is_told_at_its_own_line_and_once(text: str, told: str) -> None:

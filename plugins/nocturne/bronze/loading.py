@@ -38,6 +38,8 @@ _CHUNK_BATCHES: Final = 64
 _CHUNK_BYTES: Final = 8 << 20
 """Small batches are read together, because a pass costs more than their rows; a larger one alone, because all threads write one file, and
 DuckDB takes twice the time to split rows by partition."""
+_MARKED_ROWS: Final = 4_000_000
+"""Batches are marked together, because the links of each are sought among the keys of all; a kill has these rows loaded again."""
 
 
 def load_bronze(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> Receipt:
@@ -104,9 +106,14 @@ class _Load:
         if not changed:
             return
         connection = self.connect()
+        loaded: dict[str, Mark] = {}
         for chunk in self._chunks(connection, changed):
             for part in self._loaded_in_parts(connection, chunk, offsets):
-                self._mark(connection, {batch: Mark(wanted[batch], facts) for batch, facts in part.items()})
+                loaded |= {batch: Mark(wanted[batch], facts) for batch, facts in part.items()}
+                if sum(int(mark.facts["rows"]) for mark in loaded.values()) >= _MARKED_ROWS:
+                    self._mark(connection, loaded)
+                    loaded = {}
+        self._mark(connection, loaded)
 
     def entry(self) -> Entry:
         """What the receipt says of it."""
@@ -292,8 +299,10 @@ class _Load:
             raise batch.refuse(file, f"holds nothing that can be read as {batch.source.format} (from line {line} on)", SEND_AGAIN)
 
     def _mark(self, connection: Connection, changed: dict[str, Mark]) -> None:
+        if not changed:
+            return
         found: list[links.Link] = []
-        if self.dataset.kind == "event" and changed:
+        if self.dataset.kind == "event":
             rows = sum(int(mark.facts["rows"]) for mark in changed.values())
             found = links.find_links(connection, self.bronze, changed, rows)
         marks = links.with_links(self.marks, changed, found)

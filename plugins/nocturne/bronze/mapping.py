@@ -112,8 +112,10 @@ def kinds_query(source: Source, dataset: Dataset, found: Mapping[str, str]) -> s
 def lines_as_delivered(plan: Plan, lines: str) -> str:
     """The delivered columns of JSON objects that stand as text in the relation `lines`."""
     fields = ", ".join(f'{_json_text(column)}: "VARCHAR"' for column in plan.found) or '"nothing": "VARCHAR"'
+    # Most lines begin with their object; to trim one is to copy it.
+    is_object = f"(starts_with({DELIVERED}, '{{') OR starts_with(ltrim({DELIVERED}), '{{'))"
     parsed = (
-        f"SELECT *, CASE WHEN {UNREADABLE} IS NULL AND starts_with(ltrim({DELIVERED}), '{{')"
+        f"SELECT *, CASE WHEN {UNREADABLE} IS NULL AND {is_object}"
         f" THEN TRY(from_json({DELIVERED}, {text('{' + fields + '}')})) END AS parsed FROM {lines}"
     )
     why = f"CASE WHEN parsed IS NULL THEN coalesce({UNREADABLE}, 'row: is no JSON object') END AS {UNREADABLE}"

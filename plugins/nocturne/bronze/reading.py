@@ -188,14 +188,14 @@ def _text_lines(batch: Batch, file: Delivered, size: int = BLOCK) -> Iterator[tu
     """(number, text, why it is unreadable) of the lines of a file, in blocks."""
     number, rest = 1, b""
     for chunk in chunks(batch, file, size):
-        block = rest + chunk
-        end = block.rfind(b"\n") + 1
-        rest = block[end:]
+        end = chunk.rfind(b"\n") + 1
+        block = b"".join((rest, memoryview(chunk)[:end])) if end else b""
+        rest = chunk[end:] if end else rest + chunk
         if len(rest) > MAX_LINE:
             line = number + block.count(b"\n")
             raise batch.refuse(file.name, f"has a line of more than {MAX_LINE >> 20} MB (line {line})", SEND_AGAIN)
         if end:
-            numbers, values, unreadable, count = _split(block[:end], number)
+            numbers, values, unreadable, count = _split(block, number)
             number += count
             yield numbers, values, unreadable
     if rest:

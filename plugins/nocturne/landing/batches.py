@@ -14,6 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -30,6 +31,7 @@ from nocturne.tenants import Source, Tenant
 _PREFIX = "received_on="
 _TAKING = ".taking"
 _CHUNK = 1 << 20
+_SYNCED = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -203,12 +205,19 @@ def _diagnosed(tenant: Tenant, folder: Path) -> Iterator[None]:
 def write(path: Path, chunks: Iterable[bytes]) -> tuple[int, str]:
     """Write `chunks` to `path`, which appears whole or not at all; (size, SHA-256)."""
     fresh = path.with_name(f".{path.name}")
-    digest, size = hashlib.sha256(), 0
-    with fresh.open("wb") as file:
+    digest, size, synced_size = hashlib.sha256(), 0, 0
+    with fresh.open("wb") as file, ThreadPoolExecutor(2) as beside:  # hashing and the disk each take longer than reading
+        hashed, synced = beside.submit(digest.update, b""), beside.submit(os.fsync, file.fileno())
         for chunk in chunks:
+            hashed.result()
+            hashed = beside.submit(digest.update, chunk)
             file.write(chunk)
-            digest.update(chunk)
             size += len(chunk)
+            if size - synced_size >= _SYNCED and synced.done():
+                synced.result()
+                synced, synced_size = beside.submit(os.fsync, file.fileno()), size
+        hashed.result()
+        synced.result()
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)

@@ -215,9 +215,7 @@ class _Refine:
     def _rebuild(self, connection: Connection, parts: Mapping[str, str], inputs: Sequence[Inputs]) -> None:
         """Replace these parts of silver; `parts` are the fingerprints to mark."""
         build = _Build(self, connection, list(parts), joined(inputs, list(parts)))
-        written = self.silver.replace(
-            connection, build.query(), list(parts) if self.silver.partition else (), order=self.dataset.silver_key
-        )
+        written = self.silver.replace(connection, build.query(), list(parts) if self.silver.partition else ())
         duplicates = build.duplicates()
         rows: dict[str, int] = dict.fromkeys(parts, 0)
         for file in written.files:

@@ -92,21 +92,6 @@ def test_a_table_without_parts_is_replaced_whole(settings: Settings, tmp_path: P
         assert held(connection, whole) == {}
 
 
-def test_rows_are_sorted_within_each_part_and_their_bytes_are_always_the_same(settings: Settings, numbers: Table) -> None:
-    shuffled = "SELECT 'p' || (i % 7) AS part, hash(i + {}) % 1000000 AS number, ['a'] AS words FROM range(300000) AS t (i)"
-    contents = []
-    with duck(settings) as connection:
-        for parts in ([f"p{n}" for n in range(7)], [f"p{n}" for n in range(7)]):
-            numbers.replace(connection, shuffled.format(0) + " ORDER BY random()", parts, order=["number"])
-            files = numbers.files()
-            contents.append([(file.part, file.path.read_bytes()) for file in files])
-            for file in files:
-                query = f"SELECT bool_and(number >= before) FROM (SELECT number, lag(number) OVER () AS before FROM '{file.path}')"
-                assert connection.execute(query).fetchone() == (True,)
-        assert connection.execute("SELECT current_setting('threads')").fetchone() == (settings.threads,)
-    assert contents[0] == contents[1]
-
-
 def test_written_rows_count_when_they_are_committed(settings: Settings, numbers: Table) -> None:
     with duck(settings) as connection:
         written = numbers.write(connection, rows(0, 2, "a", "b"), ["a", "b"])
