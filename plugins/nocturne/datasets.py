@@ -17,9 +17,11 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, create_model
+
+from nocturne.codes import COUNTRY, CURRENCY, GTIN, ISRC, ISWC, TERRITORY, Code
 
 
 class Type(StrEnum):
@@ -68,7 +70,8 @@ class Column:
     """One column as a source delivers it (after its mapping).
 
     `required`: a row without it is quarantined. `accepted`: a row with another value is quarantined. `minimum`/`maximum`: inclusive
-    bounds, a row outside is quarantined.
+    bounds, a row outside is quarantined. `code`: bronze writes the value as that code is written, and a row with no such code is
+    quarantined.
     """
 
     name: str
@@ -79,7 +82,7 @@ class Column:
     accepted: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
-    pattern: str | None = None
+    code: Code | None = None
 
     @property
     def silver_name(self) -> str | None:
@@ -117,6 +120,8 @@ class Dataset:
             raise ValueError(f"dataset {self.name}: key, instant or kind do not fit its columns ({missing})")
         if any(not self.by_name[name].required for name in self.key):
             raise ValueError(f"dataset {self.name}: key columns must be required")
+        if any(column.code and column.type is not Type.TEXT for column in self.columns):
+            raise ValueError(f"dataset {self.name}: a code is a text")
 
     @property
     def event_date(self) -> str | None:
@@ -159,15 +164,13 @@ def row_model(name: str) -> type[BaseModel]:
     dataset = DATASETS[name]
     fields: dict[str, Any] = {}
     for column in dataset.columns:
-        kind: Any = Literal[column.accepted] if column.accepted else _PYTHON[column.type]
+        kind: Any = Literal[column.accepted] if column.accepted else _coded(column.code) if column.code else _PYTHON[column.type]
         constraints: dict[str, Any] = {"description": column.description}
         if column.minimum is not None:
             constraints["ge"] = column.minimum
         if column.maximum is not None:
             constraints["le"] = column.maximum
-        if column.pattern:
-            constraints["pattern"] = column.pattern
-        if column.required and column.type is Type.TEXT and not column.accepted:
+        if column.required and column.type is Type.TEXT and not column.accepted and not column.code:
             constraints["min_length"] = 1
         if column.required:
             fields[column.name] = (kind, Field(**constraints))
@@ -175,6 +178,20 @@ def row_model(name: str) -> type[BaseModel]:
             fields[column.name] = (kind | None, Field(None, **constraints))
     title = "".join(part.capitalize() for part in name.split("_"))
     return create_model(title, __config__=ConfigDict(frozen=True, extra="forbid"), __doc__=dataset.description, **fields)
+
+
+def _coded(code: Code) -> Any:
+    """A text that is conformed first, as bronze does, and then must be such a code, as silver wants it."""
+
+    def conformed(value: Any) -> Any:
+        return code.conform(value) if isinstance(value, str) else value
+
+    def checked(value: str) -> str:
+        if not code.is_right(value):
+            raise ValueError(f"is no {code.title}")
+        return value
+
+    return Annotated[str, StringConstraints(pattern=code.pattern), AfterValidator(checked), BeforeValidator(conformed)]
 
 
 def _text(name: str, description: str, **more: Any) -> Column:
@@ -211,8 +228,8 @@ def _flag(name: str, description: str, **more: Any) -> Column:
 
 _LISTENER = _id("listener_id", "The service's own identifier of the listener.", personal=Personal.IDENTIFIER)
 _MAYBE_LISTENER = _text("listener_id", "The service's own identifier of the listener.", personal=Personal.IDENTIFIER)
-_COUNTRY = _text("country", "ISO 3166-1 alpha-2 code of the territory.", pattern="^[A-Z]{2}$")
-_CURRENCY = _text("currency", "ISO 4217 code.", required=True, pattern="^[A-Z]{3}$")
+_COUNTRY = _text("country", "ISO 3166-1 alpha-2 code of the territory.", code=COUNTRY)
+_CURRENCY = _text("currency", "ISO 4217 code.", required=True, code=CURRENCY)
 _VALID = (
     _on("valid_from_on", "First day of validity (inclusive).", required=True),
     _on("valid_to_on", "First day on which it no longer holds (exclusive); NULL: still valid."),
@@ -408,7 +425,7 @@ _CATALOGUE = (
             _text("channel", "Channel: search, social, email, affiliate, referral, store, direct or the source's own word.", required=True),
             _text("campaign_id", "The campaign."),
             _money("cost_amount", "Cost of the contact.", minimum=0),
-            _text("currency", "ISO 4217 code of the cost.", pattern="^[A-Z]{3}$"),
+            _text("currency", "ISO 4217 code of the cost.", code=CURRENCY),
         ),
         instant="touched_at",
         domain="acquisition",
@@ -442,7 +459,7 @@ _CATALOGUE = (
             _on("period_ends_on", "Last day of the statement's period.", required=True),
             _id("statement_id", "The statement."),
             _text("track_id", "The track."),
-            _text("isrc", "ISRC of the recording.", pattern="^[A-Z]{2}[A-Z0-9]{3}[0-9]{7}$"),
+            _text("isrc", "ISRC of the recording.", code=ISRC),
             _text("service", "The service reporting."),
             _COUNTRY,
             _integer("stream_count", "Streams reported.", minimum=0),
@@ -526,7 +543,8 @@ _CATALOGUE = (
             _text("title", "Title.", required=True),
             _text("artist_id", "Main artist."),
             _text("release_id", "The release it first stood on."),
-            _text("isrc", "ISRC of the recording.", pattern="^[A-Z]{2}[A-Z0-9]{3}[0-9]{7}$"),
+            _text("isrc", "ISRC of the recording.", code=ISRC),
+            _text("iswc", "ISWC of the work that it is a recording of.", code=ISWC),
             _integer("duration_ms", "Duration in milliseconds.", minimum=1),
             _text("genre", "Genre, where the source knows it."),
             _on("released_on", "Day of release."),
@@ -550,7 +568,7 @@ _CATALOGUE = (
         (
             _id("artist_id", "The artist."),
             _text("artist_name", "Name as shown.", required=True),
-            _text("country", "ISO 3166-1 alpha-2 code of origin.", pattern="^[A-Z]{2}$"),
+            _text("country", "ISO 3166-1 alpha-2 code of origin.", code=COUNTRY),
             _text("genre", "Main genre."),
         ),
     ),
@@ -563,7 +581,7 @@ _CATALOGUE = (
             _id("release_id", "The release."),
             _text("title", "Title.", required=True),
             _text("artist_id", "Main artist."),
-            _text("upc", "UPC or EAN.", pattern="^[0-9]{12,14}$"),
+            _text("upc", "UPC or EAN.", code=GTIN),
             _text("release_type", "Type.", accepted=("album", "ep", "single", "compilation")),
             _text("label", "Label."),
             _on("released_on", "Day of release."),
@@ -593,7 +611,7 @@ _CATALOGUE = (
             _at("signed_up_at", "UTC instant of sign-up."),
             _text("name", "Name.", personal=Personal.DIRECT),
             _text("email", "E-mail address.", personal=Personal.DIRECT),
-            _text("country", "ISO 3166-1 alpha-2 code of the home territory.", pattern="^[A-Z]{2}$", personal=Personal.ATTRIBUTE),
+            _text("country", "ISO 3166-1 alpha-2 code of the home territory.", code=COUNTRY, personal=Personal.ATTRIBUTE),
             _integer("birth_year", "Year of birth.", minimum=1900, maximum=2100, personal=Personal.ATTRIBUTE),
             _text("gender", "As the listener states it.", personal=Personal.ATTRIBUTE),
             _text("channel", "Channel of acquisition."),
@@ -607,7 +625,7 @@ _CATALOGUE = (
         ("plan_id", "country", "valid_from_on"),
         (
             _id("plan_id", "The plan."),
-            _text("country", "ISO 3166-1 alpha-2 code of the territory.", required=True, pattern="^[A-Z]{2}$"),
+            _text("country", "ISO 3166-1 alpha-2 code of the territory.", required=True, code=COUNTRY),
             *_VALID,
             _text("tier", "Tier that it gives.", required=True),
             _text("billing_period", "How often it is paid.", required=True, accepted=("month", "year")),
@@ -624,7 +642,7 @@ _CATALOGUE = (
         (
             _id("track_id", "The track."),
             _id("holder_id", "The rights holder."),
-            _text("territory", "ISO 3166-1 alpha-2 code, or WW for everywhere else.", required=True, pattern="^[A-Z]{2}$"),
+            _text("territory", "ISO 3166-1 alpha-2 code, or WW for everywhere else.", required=True, code=TERRITORY),
             *_VALID,
             _text("holder_name", "Name of the rights holder."),
             _number("share_ratio", "Share, 0 to 1; the shares of a track and territory add up to 1.", required=True, minimum=0, maximum=1),

@@ -60,9 +60,8 @@ def _checks_of(column: Column) -> Iterator[Check]:
     if column.accepted:
         accepted = ", ".join(map(text, column.accepted))
         yield column.name, f"({there}{value} NOT IN ({accepted}))", _says(value, says, " is not accepted")
-    if column.pattern:
-        matches = f"regexp_matches({value}, {text(column.pattern)})"
-        yield column.name, f"({there}NOT {matches})", _says(value, says, f" does not match {column.pattern}")
+    if column.code:
+        yield column.name, f"({there}{column.code.is_wrong_sql(value)})", _says(value, says, f" is no {column.code.title}")
     if column.minimum is not None:
         yield column.name, f"({value} < {column.minimum})", _says(value, says, f" is below {_plain(column.minimum)}")
     if column.maximum is not None:

@@ -23,6 +23,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from nocturne import presets
 from nocturne.asking import Database, Increment, Paging
+from nocturne.codes import CURRENCIES
 from nocturne.datasets import DATASETS, Dataset, Type
 from nocturne.errors import TenantError
 
@@ -436,6 +437,13 @@ class Tenant(_Strict):
     @classmethod
     def _plain_zone(cls, value: Any) -> Any:
         return _reaching_back(value, _FIRST_INSTANT)
+
+    @field_validator("currency")
+    @classmethod
+    def _is_in_use(cls, value: str) -> str:
+        if value not in CURRENCIES:
+            raise ValueError(f"{value} is no ISO 4217 currency in use")
+        return value
 
     @field_validator("slug")
     @classmethod

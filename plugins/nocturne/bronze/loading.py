@@ -141,7 +141,8 @@ class _Load:
 
     def _fingerprint(self, manifest: Manifest, offsets: Sequence[calendar.Offset]) -> str:
         """All that decides what bronze holds of a batch."""
-        shape = [(column.name, column.type) for column in self.dataset.columns], self.dataset.key, self.dataset.instant
+        columns = [(c.name, c.type, *([c.code.identity] if c.code else [])) for c in self.dataset.columns]
+        shape = columns, self.dataset.key, self.dataset.instant
         zones = calendar.digest(offsets, manifest.received_on) if self._has_instants else ""
         return _digest([VERSION, shape, self.rules, manifest.fingerprint, self.sources[manifest.source].fingerprint, zones])
 

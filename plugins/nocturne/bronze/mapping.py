@@ -2,7 +2,7 @@
 
     delivered   the columns that the mapping reads, with the types that the source declares
     mapped      our columns: each expression evaluated by itself, so that one that fails takes no other with it
-    shaped      our columns with our types; what has no such type is NULL, and a problem says so
+    shaped      our columns with our types, codes as they are written; what has no such type is NULL, and a problem says so
     bronze      problems, key, content, event date, and whether it is bad
 
 Landing holds what was delivered, and a row says where; the text itself stands in bronze for bad rows alone, which people read.
@@ -254,6 +254,7 @@ def _shaped_columns(plan: Plan) -> str:
     for column in plan.dataset.columns:
         if column.name in mapped:
             value = _shaped(mapped[column.name].value, plan.kinds.get(column.name, "VARCHAR"), column.type)
+            value = column.code.conform_sql(value) if column.code else value
         else:
             value = f"NULL::{column.type.value}"
         if column.name in plan.source.estimate:

@@ -17,7 +17,7 @@ from nocturne.gates.checks import Check
 from nocturne.gates.evaluation import Judge, NotEvaluated, Verdict
 from nocturne.gates.findings import Finding, told
 from nocturne.gates.measures import Batch, Counts, Measured, count, frame, measure
-from nocturne.gates.suites import AGE, PROBLEMS, Suite, load_batch_checks, load_suite, suite_fingerprint
+from nocturne.gates.suites import AGE, PROBLEMS, WRONG_CODES, Suite, load_batch_checks, load_suite, suite_fingerprint
 from nocturne.lake import BATCH, Connection, duck, name, reader, table
 from nocturne.ledger import Mark, Marks, utc_now
 from nocturne.receipts import Entry, Receipt
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STATION = "gate_bronze"
-_VERSION = "1"  # of what this code makes of a suite: a change of it asks every batch again
+_VERSION = "2"  # of what this code makes of a suite: a change of it asks every batch again
 _CHUNK_ROWS = 400_000  # rows that are asked at once: what a frame of them takes fits any worker
 _WEIGHT = {"stop": 5, "warn": 1}  # of a check in a batch's quality
 _SAMPLES = 3
@@ -157,10 +157,13 @@ class _DatasetGate:
     def _read(self, connection: Connection, chunk: Sequence[Batch]) -> pa.Table:
         """The rows of a chunk: where each stands, and the columns that the checks ask, as they compare."""
         own = [column for column in self.suite.columns if column in self.dataset.by_name]
-        needed = dict.fromkeys((BATCH, "_file", "_line", "_problems", "_event_on", "_received_on", *own))
+        codes = {column.name: column.code for column in self.dataset.columns if column.code} if WRONG_CODES in self.suite.columns else {}
+        needed = dict.fromkeys((BATCH, "_file", "_line", "_problems", "_event_on", "_received_on", *own, *codes))
         asked = [f"{_comparable(column, self.dataset.by_name[column].type)} AS {name(column)}" for column in own]
         asked.append(f"coalesce(len(_problems), 0) AS {PROBLEMS}")
         asked.append(f"date_diff('day', _event_on, _received_on) AS {AGE}")
+        wrong = (f"coalesce(({code.is_wrong_sql(name(column))})::INTEGER, 0)" for column, code in codes.items())
+        asked.append(f"{' + '.join(wrong) or '0'} AS {WRONG_CODES}")
         rows = self.bronze.scan(*needed, parts=[batch.id for batch in chunk])
         return reader(connection, f"SELECT {BATCH}, _file, _line, {', '.join(asked)} FROM {rows}").read_all()
 

@@ -40,8 +40,10 @@ EVERY = "every_dataset"
 _OR = " or "
 PROBLEMS = "_problem_count"
 AGE = "_age_days"
-ROW_MEASURES: Mapping[str, Type] = {PROBLEMS: Type.INTEGER, AGE: Type.INTEGER}
-"""What a row is asked beside its own columns: how many of its values could not be read; days from its event date to its delivery."""
+WRONG_CODES = "_wrong_code_count"
+ROW_MEASURES: Mapping[str, Type] = {PROBLEMS: Type.INTEGER, AGE: Type.INTEGER, WRONG_CODES: Type.INTEGER}
+"""What a row is asked beside its own columns: how many of its values could not be read; days from its event date to its delivery; how many
+of its codes have the form of one and are none (a country that does not exist, a check digit that does not fit)."""
 
 MEASURES: Mapping[str, Type] = {
     "rows": Type.INTEGER,

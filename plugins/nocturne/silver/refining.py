@@ -86,7 +86,10 @@ class _Refine:
         self.marks = self.ledger.marks(self.tenant, STATION, self.dataset.name)
         self.quarantined = self.ledger.marks(self.tenant, QUARANTINE, self.dataset.name)
         self.key = pseudonyms.tenant_key(self.settings, self.tenant)
-        shape = [(c.name, c.type, c.required, c.personal, c.accepted, c.minimum, c.maximum, c.pattern) for c in self.dataset.columns]
+        shape = [
+            (c.name, c.type, c.required, c.personal, c.accepted, c.minimum, c.maximum, c.code.identity if c.code else None)
+            for c in self.dataset.columns
+        ]
         self.rules = digest([VERSION, self.dataset.key, self.dataset.instant, shape])
 
     def run(self) -> None:

@@ -108,6 +108,7 @@ class Reference:
             "artist_id": picked(catalogue.track_artist, self.artist_ids),
             "release_id": picked(catalogue.track_release, self.release_ids),
             "isrc": self.track_codes,
+            "iswc": numbered("T", _with_check_digit(900_000_000 + np.arange(len(shown)), [1, 2, 3, 4, 5, 6, 7, 8, 9], start=1), 10),
             "duration_ms": pa.array(catalogue.duration_ms),
             "genre": picked(np.where(catalogue.track_shows_genre, catalogue.track_genre, -1), catalogue.genres),
             "released_on": dates(self.clock.dates(catalogue.track_released)),
@@ -134,7 +135,7 @@ class Reference:
             "release_id": self.release_ids,
             "title": pa.array(titles(self.parameters.seed, "releases", count)),
             "artist_id": picked(releases.artist, self.artist_ids),
-            "upc": numbered("08", np.arange(count) + 1_000_000_000, 11),
+            "upc": numbered("", _with_check_digit(80_100_000_000 + np.arange(count), [1, 3] * 6), 13),
             "release_type": picked(releases.kind, _RELEASE_TYPES),
             "label": picked(self._holder_of_artist()[releases.artist], self.holder_names),
             "released_on": dates(self.clock.dates(releases.released)),
@@ -265,3 +266,11 @@ class Reference:
         """The holder who takes over."""
         main = int(self._holder_of_artist()[self.transferred_artist(number)])
         return 1 + (main + number) % self.parameters.holders if self.parameters.holders > 1 else 1
+
+
+def _with_check_digit(numbers: Ints, weights: Sequence[int], start: int = 0) -> Ints:
+    """Numbers of as many digits as there are weights, and the digit that makes `start` and all digits so weighted end in 0."""
+    places = 10 ** np.arange(len(weights) - 1, -1, -1)
+    weighted = (numbers[:, None] // places % 10) @ np.array(weights)
+    checked: Ints = numbers * 10 + -(start + weighted) % 10
+    return checked

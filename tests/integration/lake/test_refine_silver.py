@@ -17,6 +17,8 @@ from nocturne.silver.pseudonyms import pseudonym, tenant_key
 from tests.integration.lake.worlds import ARTISTS, PLAYS, Night, day, play, tenant_with
 
 LISTENERS = {"name": "people", "dataset": "listeners", "kind": "files", "location": "people.ndjson"}
+RATES = {"name": "rates", "dataset": "fx_rates", "kind": "files", "location": "rates/{day}.ndjson"}
+TRACKS = {"name": "tracks", "dataset": "tracks", "kind": "files", "location": "tracks/{day}.ndjson"}
 SALES = {"name": "shop", "dataset": "sales", "kind": "files", "location": "sales/{day}.ndjson"}
 
 
@@ -184,7 +186,7 @@ def test_a_bad_row_is_set_aside_with_every_reason(night: Night) -> None:
     night.run()
     reasons = {row["_line"]: row["reasons"] for row in night.rows("quarantine", order="_line")}
     assert reasons == {
-        2: ["play_id: is missing", "ms_played: '-1' is below 0", "country: 'France' does not match ^[A-Z]{2}$"],
+        2: ["play_id: is missing", "ms_played: '-1' is below 0", "country: 'FRANCE' is no ISO 3166-1 country"],
         3: ["ms_played: 'long' is no whole number"],
         4: ["ms_played: 'short' is no whole number"],
         5: ["played_at: its date '2026-03-10' lies after the day on which it was received"],
@@ -193,7 +195,7 @@ def test_a_bad_row_is_set_aside_with_every_reason(night: Night) -> None:
     facts = night.marks_of("quarantine")[batch].facts
     assert (facts["rows"], facts["valid"], facts["quarantined"]) == (6, 1, 5)
     assert facts["reasons"] == {
-        "country: does not match ^[A-Z]{2}$": 1,
+        "country: is no ISO 3166-1 country": 1,
         "ms_played: is below 0": 1,
         "ms_played: is no whole number": 2,
         "play_id: is missing": 1,
@@ -201,6 +203,18 @@ def test_a_bad_row_is_set_aside_with_every_reason(night: Night) -> None:
         "row: is no JSON object": 1,
     }
     assert night.rows("quarantine", order="_line")[4]["_delivered"] == "no json"
+
+
+def test_a_code_is_conformed_before_keys_are_compared(settings: Settings) -> None:
+    night = Night(settings, tenant_with(RATES, TRACKS))
+    night.deliver("rates", day(0), [{"currency": "usd", "rated_on": "2026-03-01", "rate": 0.9}])
+    night.deliver("rates", day(1), [{"currency": "USD", "rated_on": "2026-03-01", "rate": 0.8}])
+    codes = {"isrc": "US-RC1-76-07839", "iswc": "T-034.524.680-1"}
+    night.deliver("tracks", day(0), [{"track_id": "t", "title": "T", **codes}, {"track_id": "u", "title": "U", "iswc": "T-034.524.680-2"}])
+    night.run()
+    assert [(row["currency"], row["rate"]) for row in night.rows("silver", "fx_rates")] == [("USD", 0.8)]
+    assert [(row["isrc"], row["iswc"]) for row in night.rows("silver", "tracks")] == [("USRC17607839", "T0345246801")]
+    assert [row["reasons"] for row in night.rows("quarantine", "tracks")] == [["iswc: 'T0345246802' is no ISWC"]]
 
 
 def test_a_corrected_batch_leaves_quarantine(night: Night) -> None:

@@ -11,7 +11,7 @@ import yaml
 from nocturne.datasets import DATASETS, Column, Type
 from nocturne.errors import SettingsError
 from nocturne.gates.checks import KINDS, faults
-from nocturne.gates.suites import Suite, load_batch_checks, load_mart_suites, load_suite, suite_fingerprint
+from nocturne.gates.suites import WRONG_CODES, Suite, load_batch_checks, load_mart_suites, load_suite, suite_fingerprint
 from nocturne.settings import PROJECT
 
 OURS = PROJECT / "expectations"
@@ -109,6 +109,8 @@ def test_a_suite_asks_what_silver_would_quarantine(dataset: str) -> None:
         for kind, expected in rules(column):
             own = [kwargs for type_, columns, kwargs in asked if type_ == kind and columns == (column.name,)]
             assert any(expected.items() <= kwargs.items() for kwargs in own), (column.name, kind, expected)
+    if any(column.code for column in DATASETS[dataset].columns):
+        assert any(columns == (WRONG_CODES,) for _, columns, _ in asked)
 
 
 def rules(column: Column) -> list[tuple[str, dict[str, Any]]]:
@@ -117,8 +119,8 @@ def rules(column: Column) -> list[tuple[str, dict[str, Any]]]:
         found.append(("expect_column_values_to_not_be_null", {}))
     if column.accepted:
         found.append(("expect_column_values_to_be_in_set", {"value_set": list(column.accepted)}))
-    if column.pattern:
-        found.append(("expect_column_values_to_match_regex", {"regex": column.pattern}))
+    if column.code:
+        found.append(("expect_column_values_to_match_regex", {"regex": column.code.form}))
     bounds = {"min_value": column.minimum, "max_value": column.maximum}
     if given := {name: value for name, value in bounds.items() if value is not None}:
         found.append(("expect_column_values_to_be_between", given))
