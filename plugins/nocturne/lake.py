@@ -335,7 +335,17 @@ class Table:
         delta = self._open()
         if delta is None:
             return []
-        return list(delta.vacuum(retention_hours=int(hours), enforce_retention_duration=False, dry_run=False, full=True))
+
+        def vacuum(*, dry_run: bool) -> list[str]:
+            return list(delta.vacuum(retention_hours=int(hours), enforce_retention_duration=False, dry_run=dry_run, full=True))
+
+        # Of files that went before it tells again, for as long as the log tells of them; without any, it would commit that it did nothing.
+        # It tells some names as they stand in the log, which quotes them, and some as they stand on the disk.
+        told = {form for name in vacuum(dry_run=True) for form in (name, unquote(name))}
+        there = [path for path in map(self.path.joinpath, told) if path.exists()]
+        if there:
+            vacuum(dry_run=False)
+        return sorted(str(path.relative_to(self.path)) for path in there)
 
     # within
     def _open(self) -> DeltaTable | None:
@@ -450,7 +460,7 @@ def _disk_full(error: Exception, tenant: str | None, what: str = "the lake") -> 
         return None
     return DiskFull(
         f"No space is left to write {what}: {_first_line(error)}.",
-        next_step="Free space below var/ (`vacuum` and retention run nightly in maintenance); the task is tried again by itself.",
+        next_step="Free space below var/ (the DAG `<tenant>__maintenance` does, weekly); the task is tried again by itself.",
         tenant=tenant,
     )
 

@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     duckdb_memory: str = Field("1GB", pattern=r"^[0-9]+(\.[0-9]+)? ?([KMGT]i?)?B$", description="Memory cap of each DuckDB connection.")
     threads: int = Field(2, ge=1, description="Threads of each DuckDB connection.")
     parallelism: int = Field(2, ge=1, description="Tasks that the LocalExecutor runs at once.")
+    keep_hours: int = Field(168, ge=0, description="How long the files of replaced rows are kept in the lake, to be read or restored.")
     lease_seconds: int = Field(120, ge=5, description="A lease whose heartbeat is older may be taken over.")
 
     @classmethod

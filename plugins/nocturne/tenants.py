@@ -552,6 +552,11 @@ class Tenant(_Strict):
         return f"{self.slug}__training"
 
     @property
+    def maintenance_dag(self) -> str:
+        """Id of its maintenance DAG."""
+        return f"{self.slug}__maintenance"
+
+    @property
     def models_asset(self) -> str:
         """Name of the asset whose event starts training."""
         return f"{self.slug}__models_due"

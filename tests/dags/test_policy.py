@@ -48,7 +48,7 @@ def parse(name: str) -> dict[str, Any]:
 
 
 def all_tasks(folder: Path) -> Iterator[tuple[Any, Any]]:
-    for file in ("nightly.py", "training.py"):
+    for file in ("nightly.py", "training.py", "maintenance.py"):
         for dag in parse(file).values():
             for task in dag.tasks:
                 yield dag, task
@@ -116,7 +116,7 @@ def test_a_dag_is_written_the_same_at_every_parse(folder: Path) -> None:
     def written() -> dict[str, str]:
         return {
             dag_id: json.dumps(DagSerialization.to_dict(dag), sort_keys=True)
-            for file in ("nightly.py", "training.py")
+            for file in ("nightly.py", "training.py", "maintenance.py")
             for dag_id, dag in parse(file).items()
         }
 

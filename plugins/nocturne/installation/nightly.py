@@ -62,6 +62,7 @@ class TenantNight:
         self.steps.append(Step("night", self.tenant.nightly_dag, self.day))
         self.api.unpause(self.tenant.nightly_dag)
         self.api.unpause(self.tenant.training_dag)
+        self.api.unpause(self.tenant.maintenance_dag)
 
     @property
     def current(self) -> Step | None:

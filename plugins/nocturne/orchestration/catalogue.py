@@ -134,6 +134,15 @@ ALERTS = Station(
     "this task fails when another one did: look there. If it alone failed, an alert was not delivered: clear it.",
 )
 
+MAINTENANCE = Station(
+    "tidy_lake",
+    "nocturne.maintenance:tidy_lake",
+    "the same rows in fewer files; files that no kept version names are gone",
+    "no night depends on it: clear the task. If the disk is full, lower `NOCTURNE_KEEP_HOURS` for one run.",
+    changes_tenant=True,
+    ends_change=True,
+)
+
 TRAINING: Mapping[str, Station] = {
     step: Station(
         step,

@@ -45,6 +45,12 @@ def nightly_timetable(tenant: Tenant) -> CronTriggerTimetable:
     return CronTriggerTimetable(f"{tenant.night_at.minute} {tenant.night_at.hour} * * *", timezone=tenant.time_zone[-1].value)
 
 
+def weekly_timetable(tenant: Tenant) -> CronTriggerTimetable:
+    """Once a week, on Sundays, twelve hours from the tenant's nights."""
+    hour = (tenant.night_at.hour + 12) % 24
+    return CronTriggerTimetable(f"{tenant.night_at.minute} {hour} * * 0", timezone=tenant.time_zone[-1].value)
+
+
 def day_parameter() -> dict[str, Param]:
     """The form field by which a person who triggers a run may name its business day."""
     return {
