@@ -22,6 +22,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from nocturne import presets
+from nocturne.accepting import Acceptance
 from nocturne.asking import Database, Increment, Paging
 from nocturne.codes import CURRENCIES
 from nocturne.datasets import DATASETS, Dataset, Type
@@ -242,6 +243,7 @@ class Source(_Strict):
     where: Annotated[str, AfterValidator(_checked)] | None = None
     estimate: Mapping[str, Estimate] = Field(default_factory=dict)
     aliases: Mapping[str, Alias] = Field(default_factory=dict, description="csv: delivered column: the names that it may have.")
+    accept: tuple[Acceptance, ...] = Field((), description="Days whose delivery is right though it is unlike all before.")
 
     @field_validator("dataset")
     @classmethod
@@ -366,6 +368,10 @@ class Source(_Strict):
     def may_lack(self) -> frozenset[str]:
         """The columns that a file need not have."""
         return frozenset(ours for ours, alias in self.aliases.items() if not alias.required)
+
+    def accepts(self, received_on: date) -> str | None:
+        """Why what was received on a day is right though it is unlike all before; None if nobody says so."""
+        return next((one.reason for one in self.accept if one.day == received_on), None)
 
     @property
     def is_incremental(self) -> bool:

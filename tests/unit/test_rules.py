@@ -56,7 +56,7 @@ def some_value(chance: random.Random, column: Column) -> Any:
     if column.type is Type.TEXT:
         codes = ["FR", "EUR", "USRC17607839", "T0345246801", "012345678905"]
         fitting = [*column.accepted, *(value for value in codes if column.code is None or column.code.is_right(value))]
-        wrong = ["UK", "FRA", "FR\n", "X" * 3, "", "T0345246802", "012345678906"]
+        wrong = ["UK", "FRA", "FR\n", "XTS", "", "T0345246802", "012345678906"]
         return chance.choice([*fitting * 6, *codes, *wrong, "fr", "us-rc1-76-07839", "t-034.524.680-1"])
     bounds = [bound for bound in (column.minimum, column.maximum) if bound is not None] or [0]
     number = chance.choice(bounds) + chance.choice((0, 0, 0, 1, -1))

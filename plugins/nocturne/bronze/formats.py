@@ -1,7 +1,7 @@
 """The formats that sources deliver in, each with the same three answers.
 
 shape      what batches must have in common to be read in one pass; reads the files' heads
-check      raises DeliveryError if the delivery lacks a column that the mapping reads
+check      the delivered columns, by file; raises Lacking if one is not there that the mapping reads
 open       the delivered rows as SQL
 """
 
@@ -24,12 +24,14 @@ from nocturne.bronze.reading import (
     LINE,
     RECORD,
     SEND_AGAIN,
+    SOME_ROWS,
     UNREADABLE,
     Batch,
     Reading,
     RecordsOf,
     check_names,
     csv_dialect,
+    how_many_have,
     sampled_keys,
 )
 from nocturne.bronze.workbooks import workbook_header, workbook_records
@@ -38,6 +40,16 @@ from nocturne.lake import Connection, name, text
 from nocturne.manifests import Delivered
 
 _ROWS: Final = "__nocturne_rows"
+
+Columns = Mapping[str, Mapping[str, str]]
+"""By file (of JSON, all of them together), the kind of each column: its type where the format has types."""
+
+
+class Lacking(DeliveryError):
+    """A delivery that lacks columns which the mapping reads: those that are `missing`, and those that it `has`."""
+
+    missing: frozenset[str] = frozenset()
+    has: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -59,20 +71,23 @@ class Format(Protocol):
     def shape(self, batch: Batch) -> Hashable:
         """What batches must have in common to be read in one pass. Raises DeliveryError if a file's head cannot be read."""
 
-    def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> None:
-        """Raise DeliveryError if the batch has rows, but lacks one of the columns `must`."""
+    def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> Columns:
+        """The columns of the batch's files. Raises Lacking if it has rows, but lacks one of the columns `must`."""
 
     def open(self, connection: Connection, reading: Reading, wanted: Collection[str]) -> Opened:
         """The rows of batches of one shape, with those of the columns `wanted` that they have."""
 
 
-def _lacks(batch: Batch, file: str | None, missing: Collection[str], has: Collection[str]) -> DeliveryError:
+def _lacks(batch: Batch, file: str | None, missing: Collection[str], has: Collection[str]) -> Lacking:
     columns = "the column" if len(missing) == 1 else "the columns"
-    return batch.refuse(
+    told = batch.refuse(
         file,
         f"lacks {columns} {', '.join(sorted(missing))}, which the mapping reads; it has {', '.join(sorted(has)) or 'none'}",
         f"Correct `map` of source {batch.source.name} in the tenant's file, or have the source deliver {columns}.",
     )
+    error = Lacking(told.what, next_step=told.next_step, tenant=told.tenant, day=told.day)
+    error.missing, error.has = frozenset(missing), frozenset(has)
+    return error
 
 
 class Ndjson:
@@ -84,12 +99,12 @@ class Ndjson:
         """All NDJSON is read alike."""
         return ()
 
-    def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> None:
+    def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> Columns:
         """The first lines have nearly always all keys; only if not, all lines are asked."""
         keys = sampled_keys(batch)
-        doubtful = sorted(set(must) - keys)
+        doubtful = sorted(set(must) - set(keys))
         if not keys or not doubtful:
-            return
+            return {"": keys}
         reading = Reading([batch])
         connection.register(_ROWS, reading.lines())
         asked = ", ".join(f"coalesce(bool_or(TRY(json_exists({DELIVERED}, {text(json_path(column))}))), false)" for column in doubtful)
@@ -97,6 +112,7 @@ class Ndjson:
         missing = [column for column, there in zip(doubtful, answers, strict=True) if not there]
         if missing:
             raise _lacks(batch, batch.manifest.files[0].name, missing, keys)
+        return {"": keys | dict.fromkeys(doubtful, SOME_ROWS)}
 
     def open(self, connection: Connection, reading: Reading, wanted: Collection[str]) -> Opened:
         """Every wanted column is there as text; NULL where an object lacks the key."""
@@ -113,7 +129,7 @@ class Json:
         """All documents are read alike."""
         return ()
 
-    def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> None:
+    def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> Columns:
         """Also raises DeliveryError for a document without the array."""
         connection.register(_ROWS, Reading([batch]).documents().read_all())
         path = json_path(batch.source.records)
@@ -127,9 +143,12 @@ class Json:
                 where = f"in its field {batch.source.records}" if batch.source.records else "as a whole"
                 raise batch.refuse(file, f"is JSON, but no array {where}", f"Correct `records` of source {batch.source.name}.")
         elements = elements_of_documents(batch.source, _ROWS, DOCUMENT)
-        keys = {key for (key,) in connection.execute(f"SELECT DISTINCT unnest(json_keys({DELIVERED})) FROM {elements}").fetchall()}
-        if keys and (missing := set(must) - keys):
-            raise _lacks(batch, batch.manifest.files[0].name, missing, keys)
+        counted = f"SELECT unnest(list_append(json_keys({DELIVERED}), NULL)) AS key FROM {elements}"
+        counts = dict(connection.execute(f"SELECT key, count(*) FROM ({counted}) GROUP BY 1").fetchall())
+        objects = counts.pop(None, 0)
+        if counts and (missing := set(must) - set(counts)):
+            raise _lacks(batch, batch.manifest.files[0].name, missing, counts)
+        return {"": how_many_have(counts, objects)}
 
     def open(self, connection: Connection, reading: Reading, wanted: Collection[str]) -> Opened:
         """Every wanted column is there as text, as in NDJSON."""
@@ -162,11 +181,13 @@ class Headed:
         """The headers of the files."""
         return frozenset(self._headers(batch).values())
 
-    def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> None:
+    def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> Columns:
         """Each file must have each column."""
-        for file, header in self._headers(batch).items():
+        headers = self._headers(batch)
+        for file, header in headers.items():
             if missing := set(must) - set(header.columns) - batch.source.may_lack:
                 raise _lacks(batch, file, missing, header.columns)
+        return {file: dict.fromkeys(header.columns, "text") for file, header in headers.items()}
 
     def open(self, connection: Connection, reading: Reading, wanted: Collection[str]) -> Opened:
         """The wanted columns that a header names or need not name, as text."""
@@ -190,11 +211,9 @@ class Arrow:
         """The schemas of the files."""
         return frozenset(str(schema) for schema in self._schemas(batch).values())
 
-    def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> None:
+    def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> Columns:
         """Each file must have each column."""
-        for file, schema in self._schemas(batch).items():
-            if missing := set(must) - set(schema.names):
-                raise _lacks(batch, file, missing, schema.names)
+        return _checked(batch, self._schemas(batch), must)
 
     def open(self, connection: Connection, reading: Reading, wanted: Collection[str]) -> Opened:
         """The wanted columns with the types that the files have; columns of several types in several files take the wider one."""
@@ -224,6 +243,14 @@ class Arrow:
         return schemas
 
 
+def _checked(batch: Batch, schemas: Mapping[str, pa.Schema], must: Collection[str]) -> Columns:
+    """The columns of files that have types. Raises Lacking if one lacks one of the columns `must`."""
+    for file, schema in schemas.items():
+        if missing := set(must) - set(schema.names):
+            raise _lacks(batch, file, missing, schema.names)
+    return {file: {field.name: str(field.type) for field in schema} for file, schema in schemas.items()}
+
+
 class Parquet:
     """Parquet, whose own types hold."""
 
@@ -233,11 +260,9 @@ class Parquet:
         """The schemas of the files."""
         return frozenset(str(schema) for schema in self._schemas(batch).values())
 
-    def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> None:
+    def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> Columns:
         """Each file must have each column."""
-        for file, schema in self._schemas(batch).items():
-            if missing := set(must) - set(schema.names):
-                raise _lacks(batch, file, missing, schema.names)
+        return _checked(batch, self._schemas(batch), must)
 
     def open(self, connection: Connection, reading: Reading, wanted: Collection[str]) -> Opened:
         """The wanted columns with the types that the files have; columns of several types in several files take the wider one."""

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from nocturne.bronze import calendar, links
 from nocturne.bronze.archives import scratch_of, without_archives
-from nocturne.bronze.formats import FORMATS, Opened
+from nocturne.bronze.drift import Shapes
+from nocturne.bronze.formats import FORMATS, Lacking, Opened
 from nocturne.bronze.mapping import Plan, bronze_query, columns_read, kinds_query
 from nocturne.bronze.reading import SEND_AGAIN, Batch, Reading
 from nocturne.datasets import Dataset
@@ -57,14 +58,14 @@ def load_bronze(tenant: Tenant, day: date, settings: Settings, ledger: Marks) ->
         scratch = stack.enter_context(scratch_of(settings.var / "tmp" / "unpacked" / tenant.slug))
         connect = cache(lambda: stack.enter_context(duck(settings, only=[folder / "landing", folder / "bronze", scratch])))
         for dataset in tenant.datasets:
-            load = _Load(tenant, dataset, settings, ledger, connect, scratch)
+            load = _Load(tenant, dataset, day, settings, ledger, connect, scratch)
             try:
                 load.run()
             except NocturneError as error:
                 load.failures.append(error)
             entries.append(load.entry())
             failures += load.failures
-            warnings += load.warnings
+            warnings += [*load.warnings, *load.shapes.warnings]
     if failures:
         raise together(failures)
     return Receipt(
@@ -79,6 +80,7 @@ class _Load:
 
     tenant: Tenant
     dataset: Dataset
+    day: date
     settings: Settings
     ledger: Marks
     connect: Callable[[], Connection]
@@ -92,6 +94,7 @@ class _Load:
         self.bronze: Table = table(self.settings, self.tenant, "bronze", self.dataset)
         self.marks = self.ledger.marks(self.tenant, STATION, self.dataset.name)
         self.rules = is_bad(self.dataset)
+        self.shapes = Shapes(self.tenant, self.dataset, self.ledger, self.day, self.marks)
         self.sources: Mapping[str, Source] = {source.name: source for source in self.tenant.sources_of(self.dataset.name)}
 
     def run(self) -> None:
@@ -155,6 +158,7 @@ class _Load:
     def _remove(self, gone: list[str]) -> None:
         if not gone:
             return
+        self.shapes.forget(gone)
         self.bronze.delete(gone)
         relinked = links.without(self.marks, gone)
         self.ledger.mark(self.tenant, STATION, self.dataset.name, relinked)
@@ -168,7 +172,7 @@ class _Load:
         A batch of archives is a group of its own: what it unpacks to is gone before the next one is unpacked.
         """
         groups: dict[tuple[str, Hashable], list[Batch]] = defaultdict(list)
-        for manifest in changed:
+        for manifest in sorted(changed, key=lambda one: one.received_on):
             source = self.sources[manifest.source]
             batch = Batch(self.tenant, source, manifest, folder_of(self.settings, self.tenant, manifest))
             try:
@@ -176,7 +180,9 @@ class _Load:
                 batch = self._unpacked(batch)
                 shape = FORMATS[source.format].shape(batch)
                 with self._telling(connection, [batch]):
-                    FORMATS[source.format].check(connection, batch, columns_read(source, self.dataset)[0])
+                    self.shapes.take(batch, FORMATS[source.format].check(connection, batch, columns_read(source, self.dataset)[0]))
+            except Lacking as error:
+                self.failures.append(self.shapes.with_difference(batch, error))
             except NocturneError as error:
                 self.failures.append(error)
             else:
@@ -273,6 +279,7 @@ class _Load:
                 "left_out": _left_out(batch, delivered.get(batch.id, 0), rows[batch.id]),
                 "problem_rows": problems[batch.id],
                 "dates": dict(sorted(dates[batch.id].items())),
+                **self.shapes.facts(batch.id),
             }
             for batch in batches
         }

@@ -263,9 +263,14 @@ def _as_text(values: pa.Array) -> tuple[pa.Array, pa.Array]:
     return pa.array(texts, pa.string()), pa.array(unreadable, pa.string())
 
 
-def sampled_keys(batch: Batch) -> set[str]:
-    """The keys of the first objects of the batch's NDJSON files."""
-    found: set[str] = set()
+EVERY_ROW: Final = "in every row"
+SOME_ROWS: Final = "in some rows"
+
+
+def sampled_keys(batch: Batch) -> dict[str, str]:
+    """The keys of the first objects of the batch's NDJSON files: whether each of these has it, or some have."""
+    found: Counter[str] = Counter()
+    objects = 0
     for file in batch.manifest.files:
         lines = (text for _, texts, _ in _text_lines(batch, file) for text in texts[:SAMPLE].to_pylist())
         for _, line in zip(range(SAMPLE), lines, strict=False):
@@ -274,8 +279,14 @@ def sampled_keys(batch: Batch) -> set[str]:
             except (ValueError, RecursionError):
                 continue
             if isinstance(value, dict):
-                found.update(value)
-    return found
+                found.update(value.keys())
+                objects += 1
+    return how_many_have(found, objects)
+
+
+def how_many_have(keys: Mapping[str, int], objects: int) -> dict[str, str]:
+    """Of each key, whether every object has it or some have; `keys`: how many do."""
+    return {key: EVERY_ROW if count >= objects else SOME_ROWS for key, count in keys.items()}
 
 
 # JSON --------------------------------------------------------------------------------------------------------------------------

@@ -93,7 +93,8 @@ def test_every_format_becomes_the_same_rows(settings: Settings, source: Row, fil
         ("c", 1000, None, []),
     ]
     assert [row["played_at"] for row in rows] == ["2026-03-01 12:00:00+00"] * 2 + ["2026-03-02 12:00:00+00"]
-    facts = night.marks_of("bronze")[batch].facts
+    facts = dict(night.marks_of("bronze")[batch].facts)
+    assert f"app/{facts.pop('shape')}" in night.marks_of("shapes")
     assert facts == {
         "received_on": "2026-03-01",
         "rows": 3,

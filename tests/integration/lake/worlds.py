@@ -185,5 +185,5 @@ def everything(night: Night) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in (dataset.name for dataset in night.tenant.datasets):
         found |= {f"{layer} {name}": night.rows(layer, name) for layer in ("bronze", "silver", "quarantine")}
-        found |= {f"marks {station} {name}": night.marks_of(station, name) for station in ("bronze", "silver", "quarantine")}
+        found |= {f"marks {station} {name}": night.marks_of(station, name) for station in ("bronze", "shapes", "silver", "quarantine")}
     return found

@@ -15,7 +15,19 @@ from typing import Any
 
 import pytest
 
-from nocturne.bronze.reading import DELIVERED, FILE, LINE, MAX_LINE, UNREADABLE, Batch, Reading, csv_dialect, sampled_keys
+from nocturne.bronze.reading import (
+    DELIVERED,
+    EVERY_ROW,
+    FILE,
+    LINE,
+    MAX_LINE,
+    SOME_ROWS,
+    UNREADABLE,
+    Batch,
+    Reading,
+    csv_dialect,
+    sampled_keys,
+)
 from nocturne.errors import DeliveryError
 from nocturne.manifests import Delivered, Manifest
 from nocturne.tenants import Tenant
@@ -132,7 +144,9 @@ def test_a_file_that_landing_lost_is_named(tmp_path: Path) -> None:
 
 def test_keys_are_sampled_from_what_can_be_read(tmp_path: Path) -> None:
     given = batch(tmp_path / "b", {"a": b'{"a": 1\n[1]\n{"b": 1, "c": 2}\n', "b": b'{"d": 1}'})
-    assert sampled_keys(given) == {"b", "c", "d"}
+    assert sampled_keys(given) == dict.fromkeys("bcd", SOME_ROWS)
+    given = batch(tmp_path / "c", {"a": b'{"a": 1, "b": 2}\n', "b": b'{"a": 1}'})
+    assert sampled_keys(given) == {"a": EVERY_ROW, "b": SOME_ROWS}
 
 
 # CSV ---------------------------------------------------------------------------------------------------------------------------
