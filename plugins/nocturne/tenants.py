@@ -26,6 +26,7 @@ from nocturne.accepting import Acceptance
 from nocturne.asking import Database, Increment, Paging
 from nocturne.codes import CURRENCIES
 from nocturne.datasets import DATASETS, Dataset, Type
+from nocturne.elements import Elements
 from nocturne.errors import TenantError
 
 SLUG = r"^[a-z][a-z0-9_]{1,19}$"
@@ -195,7 +196,7 @@ class Layout(_Strict):
     def check(self, kind: str) -> None:
         """Raise ValueError if it says what files of this format have not."""
         known = {
-            "encoding": {"ndjson", "json", "csv"},
+            "encoding": {"ndjson", "json", "csv", "xml"},
             "delimiter": {"csv"},
             "quote": {"csv"},
             "lines_before": {"csv", "xlsx"},
@@ -225,7 +226,7 @@ class Source(_Strict):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
     dataset: str
     kind: Literal["files", "api", "database"]
-    format: Literal["ndjson", "csv", "parquet", "json", "arrow", "xlsx"] = "ndjson"
+    format: Literal["ndjson", "csv", "parquet", "json", "arrow", "xlsx", "xml"] = "ndjson"
     location: str = ""
     connection: str | None = Field(
         None, pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=40, description="Name of an Airflow connection of this tenant."
@@ -235,6 +236,7 @@ class Source(_Strict):
     since: Increment | None = Field(None, description="api: ask for what is new alone.")
     requests_per_minute: Positive | None = Field(None, description="api: ask no faster than this.")
     database: Database | None = Field(None, description="database: the table or query, and by which column rows are new.")
+    xml: Elements | None = Field(None, description="xml: which elements are rows, and where their values stand.")
     layout: Layout | None = Field(None, description="How its files are laid out, where that is not to be found in them.")
     required: bool = Field(False, description="Stop the night when nothing was delivered for the business day by the deadline.")
     deadline: time | None = Field(None, description="Local time of the night until which the night waits for this source.")
@@ -300,6 +302,8 @@ class Source(_Strict):
             raise ValueError("the location of an api source is a path: the host stands in the connection")
         if self.records is not None and self.format != "json":
             raise ValueError("only a json source names the field of its records")
+        if (self.format == "xml") != (self.xml is not None):
+            raise ValueError("a source of format xml, and only such a one, says in `xml` which elements are rows")
         if self.layout is not None:
             self.layout.check(self.format)
         return self
@@ -389,7 +393,8 @@ class Source(_Strict):
         deciding = {"dataset", "format", "records", "columns", "map", "where", "estimate"}
         # Without aliases and layout the digest is what it was before there were any: nothing that stands in bronze is loaded again.
         told = self.model_dump_json(include=deciding | ({"aliases"} if self.aliases else set()))
-        return _digest(told + (self.layout.model_dump_json() if self.layout else ""))
+        parts = [part.model_dump_json() for part in (self.layout, self.xml) if part is not None]
+        return _digest("".join([told, *parts]))
 
 
 def _word(column: str) -> str:

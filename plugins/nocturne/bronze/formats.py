@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from nocturne.bronze.columnar import arrow_rows, arrow_schema
 from nocturne.bronze.mapping import Plan, elements_of_documents, json_path, lines_as_delivered, record, records_as_delivered
+from nocturne.bronze.markup import declared_columns, markup_records
 from nocturne.bronze.reading import (
     BATCH,
     DELIVERED,
@@ -171,7 +172,7 @@ class _Headed(Protocol):
 
 @dataclass(frozen=True)
 class Headed:
-    """Records of text below a header that `header` reads; `records` reads them."""
+    """Records of text whose columns `header` tells; `records` reads them."""
 
     header: Callable[[Batch, Delivered], _Headed]
     records: RecordsOf | None
@@ -306,6 +307,7 @@ FORMATS: Final[Mapping[str, Format]] = {
     "json": Json(),
     "csv": Headed(csv_dialect, None, is_stream=True),
     "xlsx": Headed(workbook_header, workbook_records, is_stream=False),
+    "xml": Headed(declared_columns, markup_records, is_stream=True),
     "parquet": Parquet(),
     "arrow": Arrow(),
 }

@@ -175,8 +175,13 @@ def _repeated(names: pa.Array, position: int, count: int) -> pa.Array:
 def chunks(batch: Batch, file: Delivered, block: int = BLOCK) -> Iterator[bytes]:
     """The text of a file as UTF-8 without a byte order mark: unpacked if it is compressed, decoded if it is in another encoding."""
     declared = batch.source.layout.encoding if batch.source.layout else None
+    yield from as_utf8(stored(batch, file, block), declared, finds=batch.source.format == "csv")
+
+
+def stored(batch: Batch, file: Delivered, block: int = BLOCK) -> Iterator[bytes]:
+    """The bytes of a file, unpacked if it is compressed."""
     try:
-        yield from as_utf8(unpacked(batch.path(file), block), declared, finds=batch.source.format == "csv")
+        yield from unpacked(batch.path(file), block)
     except UnpackingError as error:
         raise batch.refuse(file.name, error.what, error.next_step or SEND_AGAIN) from error
     except OSError as error:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
+from xml.sax.saxutils import escape
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -53,6 +54,14 @@ def as_workbook(rows: Sequence[Row]) -> bytes:
     return out.getvalue()
 
 
+XML = {"format": "xml", "xml": {"root": "plays", "records": "play", "paths": {name: name for name in ("country", *ROWS[0])}}}
+
+
+def as_xml(rows: Sequence[Row]) -> bytes:
+    plays = ("".join(f"<{name}>{escape(str(value))}</{name}>" for name, value in row.items()) for row in rows)
+    return f"<plays>{''.join(f'<play>{play}</play>' for play in plays)}</plays>".encode()
+
+
 def night_of(settings: Settings, **source: Any) -> Night:
     return Night(settings, tenant_with({**PLAYS, **source}))
 
@@ -68,6 +77,7 @@ def night_of(settings: Settings, **source: Any) -> Night:
         ({"format": "parquet"}, {"a": as_parquet(ROWS[:1]), "b": as_parquet(ROWS[1:])}),
         ({"format": "json"}, {"a": json.dumps(ROWS).encode()}),
         ({"format": "xlsx"}, {"a.xlsx": as_workbook(ROWS[:2]), "b.zip": zipped({"c.xlsx": as_workbook(ROWS[2:])})}),
+        (XML, {"a": as_xml(ROWS[:1]), "b.zip": zipped({"c.xml": as_xml(ROWS[1:])})}),
         ({"format": "arrow"}, {"a.arrow": as_arrow(ROWS[:1]), "b.arrow.gz": gzip.compress(as_arrow(ROWS[1:]))}),
         ({"format": "ndjson"}, {"a.zip": zipped({"b": ndjson(ROWS[:2]), "c": COMPRESSIONS["xz"](ndjson(ROWS[2:]))})}),
         ({"format": "csv"}, {"a.tar.zst": COMPRESSIONS["zstd"](tarred({"b": as_csv(ROWS[:2]), "c": as_csv(ROWS[2:])}))}),
@@ -268,6 +278,7 @@ NOISE = bytes(range(256)) * 40
         ({"format": "arrow"}, as_arrow([{"play_id": "a"}]), "lacks the columns"),
         ({"format": "xlsx"}, as_workbook(ROWS)[:-20], "damaged zip archive"),
         ({"format": "xlsx"}, as_workbook([{"play_id": "a"}]), "lacks the columns"),
+        (XML, as_xml(ROWS)[:-20], r"is damaged XML: .* \(line 1\)"),
         ({"format": "parquet"}, as_parquet(ROWS)[:-20], "no readable Parquet"),
         ({"format": "parquet"}, as_parquet([{name: value for name, value in ROWS[0].items() if name != "ms_played"}]), "lacks the column"),
         ({"format": "json"}, b"", "is no JSON document"),

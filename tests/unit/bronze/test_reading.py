@@ -35,8 +35,9 @@ from nocturne.tenants import Tenant
 Row = dict[str, Any]
 
 
-def batch(folder: Path, files: Mapping[str, bytes], kind: str = "ndjson", **layout: Any) -> Batch:
+def batch(folder: Path, files: Mapping[str, bytes], kind: str = "ndjson", more: Mapping[str, Any] | None = None, **layout: Any) -> Batch:
     source = {"name": "app", "dataset": "plays", "kind": "files", "location": "plays/{day}", "format": kind, "layout": layout or None}
+    source |= more or {}
     tenant = Tenant.model_validate(
         {
             "slug": "acme",
