@@ -1,0 +1,177 @@
+"""DDEX messages, real and damaged, through landing, bronze and silver: rows in = rows kept + left out + refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from nocturne.errors import DeliveryError
+from nocturne.settings import Settings
+from tests.integration.lake.worlds import Night
+from tests.integration.presets.test_presets import REAL, needs_real, taken
+
+ERN = REAL / "ddex_ern"
+MESSAGES = sorted(ERN.glob("*/*.xml"))
+ALBUM = ERN / "Samples43" / "1 Audio.xml"
+
+
+def ern(path: Path = ALBUM) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def counts_of(night: Night, dataset: str) -> tuple[int, ...]:
+    """Rows delivered, left out, kept, duplicate and refused."""
+    bronze = [mark.facts for mark in night.marks_of("bronze", dataset).values()]
+    silver = [mark.facts for mark in night.marks_of("silver", dataset).values()]
+    refused = len(night.rows("quarantine", dataset))
+    kept, twice = sum(fact["rows"] for fact in silver), sum(fact["duplicates"] for fact in silver)
+    return sum(fact["rows"] for fact in bronze), sum(fact["left_out"] for fact in bronze), kept, twice, refused
+
+
+def told(content: str) -> dict[str, int]:
+    """How many rows a message tells of each dataset, by another reading of it: the whole tree at once."""
+    root = ElementTree.fromstring(content)
+    recordings = [*root.iterfind("ResourceList/SoundRecording"), *root.iterfind("ResourceList/Video")]
+    heard = {one.findtext("ResourceReference"): one.findtext(".//ISRC") or one.findtext(".//ProprietaryId") for one in recordings}
+    holds = {
+        release.findtext("ReleaseReference"): [one.text for one in release.iter("ReleaseResourceReference")]
+        for release in root.iterfind("ReleaseList/*")
+    }
+    rights = 0
+    for deal in root.iterfind("DealList/ReleaseDeal"):
+        tracks = {heard[ref] for release in deal.iterfind("DealReleaseReference") for ref in holds[release.text] if ref in heard}
+        rights += sum(len(tracks) * len(terms.findall("TerritoryCode")) for terms in deal.iterfind("Deal/DealTerms"))
+    artists = [*recordings, *root.iterfind("ReleaseList/Release")]
+    return {
+        "tracks": len(recordings),
+        "artists": sum(len(one.findall("DisplayArtist")) for one in artists),
+        "releases": len(root.findall("ReleaseList/Release")),
+        "rights": rights,
+    }
+
+
+@needs_real
+def test_every_release_message_of_the_samples_is_read_whole(settings: Settings) -> None:
+    assert len(MESSAGES) == 19
+    night = taken(settings, "ddex_ern_4", {f"{path.parent.name}/{path.name}": path.read_bytes() for path in MESSAGES})
+    expected = [told(ern(path)) for path in MESSAGES]
+    for dataset in ("tracks", "artists", "releases", "rights"):
+        delivered, left_out, kept, twice, refused = counts_of(night, dataset)
+        assert delivered == sum(one[dataset] for one in expected) == left_out + kept + twice + refused, dataset
+        assert refused == 0, dataset
+        assert kept > 0
+
+
+@needs_real
+def test_the_rows_of_an_album(settings: Settings) -> None:
+    night = taken(settings, "ddex_ern_4", {"album.xml": ALBUM.read_bytes()})
+    assert counts_of(night, "tracks") == (21, 0, 21, 0, 0)
+    first = night.rows("silver", "tracks", "* EXCLUDE received_on", order="title = 'Yume no Lullaby' DESC LIMIT 1")[0]
+    assert {name: value for name, value in first.items() if value is not None} == {
+        "track_id": "JPTO09404900", "isrc": "JPTO09404900", "title": "Yume no Lullaby", "duration_ms": 148_000, "genre": "J-Pop",
+        "release_id": "00094631432057", "artist_id": "659ce13c4419a54f733aabd73783e87c",
+    }  # fmt: skip
+    assert night.rows("silver", "artists", "artist_id, artist_name") == [{"artist_id": first["artist_id"], "artist_name": "Saeko Shu"}]
+    (release,) = night.rows("silver", "releases", "* EXCLUDE received_on")
+    assert release == {
+        "release_id": "00094631432057", "title": "Yume no Hajmari", "artist_id": first["artist_id"], "upc": "00094631432057",
+        "release_type": "album", "label": "EMI MUSIC JAPAN INC.", "released_on": None,
+    }  # fmt: skip
+    # Two deals for each track, and one for the album, all for Japan from the same day: 21 rights.
+    assert counts_of(night, "rights") == (63, 0, 21, 42, 0)
+    right = night.rows("silver", "rights", "* EXCLUDE received_on", order="track_id = 'JPTO09404900' DESC LIMIT 1")[0]
+    assert right == {
+        "track_id": "JPTO09404900", "holder_id": "PADPIDA2013042401U", "territory": "JP", "valid_from_on": date(2004, 4, 1),
+        "valid_to_on": None, "holder_name": "UniversalMusicGroup", "share_ratio": 1.0, "is_own": None,
+    }  # fmt: skip
+
+
+@needs_real
+def test_parts_of_seconds_count(settings: Settings) -> None:
+    single = ern(ERN / "Samples43" / "4 SimpleAudioSingle.xml")
+    night = taken(settings, "ddex_ern_4", {"single.xml": single.encode()}, only=["tracks"])
+    assert night.rows("silver", "tracks", "title, duration_ms") == [{"title": "RIOPY: I Love You", "duration_ms": 263_583}]
+
+
+@needs_real
+@pytest.mark.parametrize("end", ["<EndDate>2004-04-30</EndDate>", "<EndDateTime>2004-05-01T00:00:00Z</EndDateTime>"])
+def test_a_deal_holds_through_its_last_day(settings: Settings, end: str) -> None:
+    begun = "<StartDate>2004-04-01</StartDate>"
+    night = taken(settings, "ddex_ern_4", {"a.xml": ern().replace(begun, begun + end).encode()}, only=["rights"])
+    assert {row["valid_to_on"] for row in night.rows("silver", "rights")} == {date(2004, 5, 1)}
+
+
+@needs_real
+def test_elements_in_another_order_or_namespace_make_no_difference(settings: Settings) -> None:
+    tree = ElementTree.fromstring(ern())
+    for element in [*list(tree.iter("SoundRecording")), tree]:
+        element[:] = element[::-1]
+    for element in list(tree.iter()):
+        element.tag = "{urn:other}" + element.tag.rpartition("}")[2]
+    whole = taken(settings, "ddex_ern_4", {"a.xml": ALBUM.read_bytes()}, only=["tracks", "artists", "releases"])
+    rows = {dataset: whole.rows("silver", dataset) for dataset in ("tracks", "artists", "releases")}
+    shuffled = taken(settings, "ddex_ern_4", {"a.xml": ElementTree.tostring(tree)}, only=["tracks", "artists", "releases"])
+    assert {dataset: shuffled.rows("silver", dataset) for dataset in rows} == rows
+
+
+@needs_real
+def test_bad_values_are_refused_one_by_one(settings: Settings) -> None:
+    content = (
+        ern()
+        .replace("PT2M28S", "2:28", 1)
+        .replace("JPTO09404910", "JP-TO0-94-4910", 1)
+        .replace("<DisplayTitleText>-Haru- Soushunfu</DisplayTitleText>", "", 1)
+        .replace("<TitleText>-Haru- Soushunfu</TitleText>", "", 1)
+        .replace("<TitleText>-春-　早春賦</TitleText>", "", 1)
+        .replace("PT1M22S", "PT0S", 1)
+        .replace("<TerritoryCode>JP<", "<TerritoryCode>Nippon<", 1)
+        .replace("<StartDate>2004-04-01<", "<StartDate>April<", 1)
+    )
+    night = taken(settings, "ddex_ern_4", {"a.xml": content.encode()})
+    assert counts_of(night, "tracks") == (21, 0, 18, 0, 3)
+    assert sorted(row["reasons"] for row in night.rows("quarantine", "tracks")) == [
+        ["duration_ms: '2:28' is no whole number"],
+        ["isrc: 'JPTO0944910' does not match ^[A-Z]{2}[A-Z0-9]{3}[0-9]{7}$"],
+        ["title: is missing"],
+    ]
+    unknown = [row["title"] for row in night.rows("silver", "tracks") if row["duration_ms"] is None]
+    assert unknown == ["Dokoka de Haru ga"]
+    assert counts_of(night, "rights") == (63, 0, 21, 21, 21)
+    (reasons,) = {tuple(sorted(row["reasons"])) for row in night.rows("quarantine", "rights")}
+    assert reasons == ("territory: 'Nippon' does not match ^[A-Z]{2}$", "valid_from_on: 'April' is no date between the years 1900 and 9999")
+
+
+@needs_real
+def test_pre_orders_are_left_out(settings: Settings) -> None:
+    content = ern().replace("<TerritoryCode>", "<IsPreOrderDeal>true</IsPreOrderDeal><TerritoryCode>", 1)
+    night = taken(settings, "ddex_ern_4", {"a.xml": content.encode()}, only=["rights"])
+    assert counts_of(night, "rights") == (63, 21, 21, 21, 0)
+
+
+@needs_real
+def test_a_deal_that_leads_nowhere_or_to_all_but_some_territories_is_refused(settings: Settings) -> None:
+    content = ern().replace(">R0</DealReleaseReference>", ">R99</DealReleaseReference>").replace("<TerritoryCode>JP<", "<X>JP<", 1)
+    content = content.replace("<X>JP</TerritoryCode>", "<ExcludedTerritoryCode>JP</ExcludedTerritoryCode>")
+    night = taken(settings, "ddex_ern_4", {"a.xml": content.encode()}, only=["rights"])
+    assert counts_of(night, "rights") == (43, 0, 21, 0, 22)
+    assert {tuple(row["reasons"]) for row in night.rows("quarantine", "rights")} == {
+        ("territory: is missing",), ("track_id: is missing",),
+    }  # fmt: skip
+
+
+@needs_real
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (lambda text: text[: len(text) // 2], r"a\.xml .* is damaged XML: .* \(line \d+\)"),
+        (lambda text: text.replace("NewReleaseMessage", "PurgeReleaseMessage"), "has the root PurgeReleaseMessage"),
+        (lambda text: text.replace("<ern:", '<!DOCTYPE a [<!ENTITY b "c">]><ern:', 1), "has a document type or entities"),
+    ],
+)
+def test_a_message_that_cannot_be_read_is_refused_whole(settings: Settings, content: Callable[[str], str], says: str) -> None:
+    with pytest.raises(DeliveryError, match=says):
+        taken(settings, "ddex_ern_4", {"a.xml": content(ern()).encode()})
