@@ -62,8 +62,12 @@ def test_every_release_message_of_the_samples_is_read_whole(settings: Settings) 
     for dataset in ("tracks", "artists", "releases", "rights"):
         delivered, left_out, kept, twice, refused = counts_of(night, dataset)
         assert delivered == sum(one[dataset] for one in expected) == left_out + kept + twice + refused, dataset
-        assert refused == 0, dataset
         assert kept > 0
+        assert dataset == "releases" or refused == 0, dataset
+    # Two of the samples, in both versions of the standard, carry product codes that were made up: their check digits are wrong.
+    assert sorted(row["reasons"] for row in night.rows("quarantine", "releases")) == sorted(
+        2 * [["upc: '05099907138655' is no UPC or EAN"], ["upc: '123123123123' is no UPC or EAN"]]
+    )
 
 
 @needs_real
@@ -135,14 +139,17 @@ def test_bad_values_are_refused_one_by_one(settings: Settings) -> None:
     assert counts_of(night, "tracks") == (21, 0, 18, 0, 3)
     assert sorted(row["reasons"] for row in night.rows("quarantine", "tracks")) == [
         ["duration_ms: '2:28' is no whole number"],
-        ["isrc: 'JPTO0944910' does not match ^[A-Z]{2}[A-Z0-9]{3}[0-9]{7}$"],
+        ["isrc: 'JPTO0944910' is no ISRC"],
         ["title: is missing"],
     ]
     unknown = [row["title"] for row in night.rows("silver", "tracks") if row["duration_ms"] is None]
     assert unknown == ["Dokoka de Haru ga"]
     assert counts_of(night, "rights") == (63, 0, 21, 21, 21)
     (reasons,) = {tuple(sorted(row["reasons"])) for row in night.rows("quarantine", "rights")}
-    assert reasons == ("territory: 'Nippon' does not match ^[A-Z]{2}$", "valid_from_on: 'April' is no date between the years 1900 and 9999")
+    assert reasons == (
+        "territory: 'NIPPON' is no ISO 3166-1 country, nor WW",
+        "valid_from_on: 'April' is no date between the years 1900 and 9999",
+    )
 
 
 @needs_real
