@@ -196,7 +196,7 @@ class Layout(_Strict):
     def check(self, kind: str) -> None:
         """Raise ValueError if it says what files of this format have not."""
         known = {
-            "encoding": {"ndjson", "json", "csv", "xml"},
+            "encoding": {"ndjson", "json", "csv", "xml", "dsr"},
             "delimiter": {"csv"},
             "quote": {"csv"},
             "lines_before": {"csv", "xlsx"},
@@ -226,7 +226,7 @@ class Source(_Strict):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
     dataset: str
     kind: Literal["files", "api", "database"]
-    format: Literal["ndjson", "csv", "parquet", "json", "arrow", "xlsx", "xml"] = "ndjson"
+    format: Literal["ndjson", "csv", "parquet", "json", "arrow", "xlsx", "xml", "dsr"] = "ndjson"
     location: str = ""
     connection: str | None = Field(
         None, pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=40, description="Name of an Airflow connection of this tenant."

@@ -4,6 +4,7 @@
     unpacking   compressed bytes as streams           archives    members of zip and tar as files
     encodings   text of any encoding as UTF-8         workbooks   XLSX as records
     columnar    Arrow as it is                        markup      XML as records
+    sales_reports   DDEX sales reports as records
     mapping     delivered rows -> bronze rows, SQL    calendar    event dates
     links       keys that stand at several dates      loading     the station
 

@@ -35,6 +35,7 @@ from nocturne.bronze.reading import (
     how_many_have,
     sampled_keys,
 )
+from nocturne.bronze.sales_reports import report_columns, report_records
 from nocturne.bronze.workbooks import workbook_header, workbook_records
 from nocturne.errors import DeliveryError
 from nocturne.lake import Connection, name, text
@@ -308,6 +309,7 @@ FORMATS: Final[Mapping[str, Format]] = {
     "csv": Headed(csv_dialect, None, is_stream=True),
     "xlsx": Headed(workbook_header, workbook_records, is_stream=False),
     "xml": Headed(declared_columns, markup_records, is_stream=True),
+    "dsr": Headed(report_columns, report_records, is_stream=True),
     "parquet": Parquet(),
     "arrow": Arrow(),
 }

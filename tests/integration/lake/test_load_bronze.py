@@ -279,6 +279,7 @@ NOISE = bytes(range(256)) * 40
         ({"format": "xlsx"}, as_workbook(ROWS)[:-20], "damaged zip archive"),
         ({"format": "xlsx"}, as_workbook([{"play_id": "a"}]), "lacks the columns"),
         (XML, as_xml(ROWS)[:-20], r"is damaged XML: .* \(line 1\)"),
+        ({"format": "dsr", "map": dict.fromkeys(ROWS[0], "SU_Usages")}, b"HEAD\tdsrf/30\n", r"ends without a foot \(line 1\)"),
         ({"format": "parquet"}, as_parquet(ROWS)[:-20], "no readable Parquet"),
         ({"format": "parquet"}, as_parquet([{name: value for name, value in ROWS[0].items() if name != "ms_played"}]), "lacks the column"),
         ({"format": "json"}, b"", "is no JSON document"),

@@ -13,6 +13,7 @@ from nocturne.errors import DeliveryError
 from nocturne.settings import Settings
 from tests.integration.lake.worlds import Night
 from tests.integration.presets.test_presets import REAL, needs_real, taken
+from tests.unit.bronze.test_sales_reports import BLOCK, SUMS, report
 
 ERN = REAL / "ddex_ern"
 MESSAGES = sorted(ERN.glob("*/*.xml"))
@@ -182,3 +183,108 @@ def test_a_deal_that_leads_nowhere_or_to_all_but_some_territories_is_refused(set
 def test_a_message_that_cannot_be_read_is_refused_whole(settings: Settings, content: Callable[[str], str], says: str) -> None:
     with pytest.raises(DeliveryError, match=says):
         taken(settings, "ddex_ern_4", {"a.xml": content(ern()).encode()})
+
+
+# sales reports ---------------------------------------------------------------------------------------------------------------------
+USAGES = "DSR_TEST_YouTube_AdSupport-music_2015-Q4_IS_1of1_20160121T150926.tsv"
+
+
+def dsr(name: str = USAGES) -> bytes:
+    return (REAL / "ddex_dsr" / "samples" / name).read_bytes()
+
+
+@needs_real
+def test_a_report_whose_records_are_of_another_version_than_it_claims(settings: Settings) -> None:
+    assert dsr().startswith(b"HEAD\tdsrf/30\tUGCProfile\t1.0\t") and b"\nSU03.01\t" in dsr()
+    night = taken(settings, "ddex_dsr", {USAGES: dsr()})
+    lines = [line.split("\t")[0] for line in dsr().decode().splitlines()]
+    rows = sum(code.startswith(("SU", "RU", "LI")) for code in lines)
+    assert counts_of(night, "sales") == (rows, rows, 0, 0, 0)
+    assert counts_of(night, "statements") == (15, 9, 6, 0, 0)
+    columns = "line_id, period_ends_on, track_id, isrc, service, country, stream_count, net_amount::VARCHAR AS amount, currency"
+    assert [tuple(row.values()) for row in night.rows("silver", "statements", columns, order="line_id")] == [
+        (f"1453417766009915-{line}", date(2015, 12, 31), isrc, isrc, "YouTube", "IS", streams, amount, "USD")
+        for line, isrc, streams, amount in [
+            ("1-U1", "USSM19803037", 7810, "2.000000"),
+            ("2-U1", "USUV71101875", 2045, "2.000000"),
+            ("3-U1", "USRH10903879", 18, "0.000000"),
+            ("3-U2", "USRH10903879", 4, "0.000000"),
+            ("3-U3", "USRH10903879", 258, "0.000000"),
+            ("3-U4", "USRH10903879", 75, "3.000000"),
+        ]
+    ]
+
+
+@needs_real
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (lambda: dsr(USAGES.replace("TEST_", "TEST2_")), r"says 35 in NumberOfLinesInFile of its foot, but has 34 \(line 34\)"),
+        (
+            lambda: dsr("DSR_PADPIDA2014999999Z_PADPIDA2014111801Y_AdSupport_2015-02_AU_1of1_20140617T092522.tsv"),
+            r"says 123 in .*but has 7",
+        ),
+        (lambda: dsr()[:3000], r"ends without a foot \(line \d+\)"),
+    ],
+)
+def test_a_report_that_is_not_whole_is_refused(settings: Settings, content: Callable[[], bytes], says: str) -> None:
+    with pytest.raises(DeliveryError, match=rf"a\.tsv .*{says}"):
+        taken(settings, "ddex_dsr", {"a.tsv": content()}, only=["statements"])
+
+
+@needs_real
+def test_bad_values_of_a_report_are_refused_one_by_one(settings: Settings) -> None:
+    content = (
+        dsr()
+        .replace(b"\t7810\t2.0\t", b"\t7810.5\t2.0\t")
+        .replace(b"USUV71101875", b"USUV7110187")
+        .replace(b"U2\t1\tXMhY7hsbhs4\t4\t0.0", b"U2\t1\tXMhY7hsbhs4\t4\tnothing")
+        .replace(b"U3\t1\tXMhY7hsbhs4\t258\t0.0", b"U3\t9\tXMhY7hsbhs4\t258\t0.0")
+        .replace(b"SU03.01\t3\tU4\t", b"SU03.01\t3\t\xff4\t")
+    )
+    night = taken(settings, "ddex_dsr", {"a.tsv": content}, only=["statements"])
+    assert counts_of(night, "statements") == (15, 8, 1, 0, 6)
+    assert sorted(row["reasons"][0] for row in night.rows("quarantine", "statements")) == [
+        "currency: is missing",  # it names a sum that is not there
+        "isrc: 'USUV7110187' does not match ^[A-Z]{2}[A-Z0-9]{3}[0-9]{7}$",
+        "net_amount: 'nothing' is no amount",
+        "row: is no UTF-8",
+        "row: is no UTF-8",  # a claim on it
+        "stream_count: '7810.5' is no whole number",
+    ]
+
+
+BASIC = report(*SUMS, *BLOCK, "SU02\tB1\t1\tT3\t\tA1\ttrue\t100")
+RECORD_COMPANY = "\n".join(
+    "\t".join(cells)
+    for cells in [
+        ["SRHE", "dsrf/30", "FinancialReportingToRecordCompaniesProfileSRB", "1.0", "M2", "2026-02-01T00:00:00Z", "1", "1", "2026-01-01", "2026-01-31", "P", "Shop"],
+        ["SY10", "1", "", "", "SubscriptionModel", "Stream", "2026-01-01", "2026-01-31", "", "", "", "", "SE", *[""] * 4, "0", "0", "", "SEK", "EUR"],
+        ["SY10", "2", "", "", "PayAsYouGoModel", "PermanentDownload", "2026-01-01", "2026-01-31", "", "", "", "", "SE", *[""] * 4, "0", "0", "", "SEK", "EUR"],
+        *(
+            ["SR08", f"T{at}", "", "5016958000000", "rel", *[""] * 8, "GBAAA9700001", "", "res", *[""] * 8, str(at), "2026-01-07", "9", "1", "8", *[""] * 11,
+            "100", "1", "0.1", "10", "1", "9.5", f"0.{at}5", "false"]
+            for at in (1, 2)
+        ),
+        ["SRFO", "6", "2"],
+    ]
+).encode()  # fmt: skip
+
+
+def test_downloads_are_sales(settings: Settings) -> None:
+    night = taken(settings, "ddex_dsr", {"a.tsv": BASIC}, only=["sales"])
+    assert counts_of(night, "sales") == (3, 1, 2, 0, 0)
+    columns = "sale_id, sold_on, release_id, track_id, unit_count, net_amount::VARCHAR AS amount, currency, country, format"
+    assert [tuple(row.values()) for row in night.rows("silver", "sales", columns, order="sale_id")] == [
+        ("M1-B1-T1", date(2026, 1, 31), "5016958000000", None, 9, "71.910000", "GBP", "GB", "album_download"),
+        ("M1-B1-T2", date(2026, 1, 31), "5016958000000", "GBAAA9700002", 3, "2.970000", "EUR", "FR", "track_download"),
+    ]
+
+
+def test_a_record_company_s_report_is_parted_into_downloads_and_streams(settings: Settings) -> None:
+    night = taken(settings, "ddex_dsr", {"a.tsv": RECORD_COMPANY})
+    assert (counts_of(night, "sales"), counts_of(night, "statements")) == ((2, 1, 1, 0, 0), (2, 1, 1, 0, 0))
+    (line,) = night.rows("silver", "statements", "line_id, isrc, stream_count, net_amount::VARCHAR AS amount, currency, country")
+    assert tuple(line.values()) == ("M2-T1-res", "GBAAA9700001", 8, "0.150000", "EUR", "SE")
+    (sale,) = night.rows("silver", "sales", "sold_on, release_id, track_id, unit_count, net_amount::VARCHAR AS amount, format")
+    assert tuple(sale.values()) == (date(2026, 1, 7), "5016958000000", "GBAAA9700001", 8, "0.250000", "track_download")
