@@ -5,6 +5,7 @@ What becomes of the rows is declared elsewhere (`map`, `where`, ...), so nothing
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal, Self
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Parameter = Annotated[str, Field(pattern=r"^[^\s&=#?%]{1,100}$", description="Name of a parameter of the query.")]
 FieldPath = Annotated[str, Field(min_length=1, max_length=200, description="A field of a JSON object; dots lead into objects in it.")]
 Positive = Annotated[int, Field(ge=1)]
+_KAFKA_NAME = re.compile(r"(?!\.{1,2}$)[a-zA-Z0-9._-]+")
 
 
 class _Strict(BaseModel):
@@ -157,6 +159,28 @@ class Database(_Strict):
             raise ValueError("a database source has a `table` or a `query`, and only one of them")
         if self.query is not None:
             checked_query(self.query, self.dialect)
+        return self
+
+
+# topics --------------------------------------------------------------------------------------------------------------------------
+class Topic(_Strict):
+    """What is drained each night: a topic of Kafka, all its partitions, or one stream of Redis.
+
+    `field`: of a Redis entry the field that holds a JSON object; without it, the entry's fields are the columns. `group`: under which name
+    the broker is told how far we are, so that those who watch it see the lag; where a night begins is not asked of the broker.
+    """
+
+    system: Literal["kafka", "redis_streams"]
+    name: str = Field(min_length=1, max_length=249, description="Of the topic or stream.")
+    group: str | None = Field(None, min_length=1, max_length=200, description="Consumer group; None: one named after tenant and source.")
+    field: str | None = Field(None, min_length=1, max_length=200, description="redis_streams: the field that holds a JSON object.")
+
+    @model_validator(mode="after")
+    def _is_known_to_its_system(self) -> Self:
+        if self.system == "kafka" and self.field is not None:
+            raise ValueError("a message of Kafka has one value, and no `field`")
+        if self.system == "kafka" and not _KAFKA_NAME.fullmatch(self.name):
+            raise ValueError("a topic of Kafka is named with letters, digits, `.`, `_` and `-`")
         return self
 
 

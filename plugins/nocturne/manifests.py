@@ -49,8 +49,9 @@ class Delivered(BaseModel):
 class Range(BaseModel):
     """What a batch took of a source that grows: all after `since` (None: from the beginning) up to and with `until`, as text.
 
-    The next night goes on from `until`. `part` says of what: a field, a column, a partition. `lost`: of how much the source itself said
-    that it was there, but could not give it any more. `ever`: how much the source said it had ever held at `until`, where it counts.
+    The next night goes on from `until`. `part` says of what: a field, a column, a partition (whose offsets are, as Kafka's own, those of
+    the message that comes next). `lost`: of how much the source itself said that it was there, but could not give it any more. `ever`: how
+    much the source said it had ever held at `until`, where it counts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

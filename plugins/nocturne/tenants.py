@@ -23,7 +23,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from nocturne import presets
 from nocturne.accepting import Acceptance
-from nocturne.asking import Database, Increment, Paging
+from nocturne.asking import Database, Increment, Paging, Topic
 from nocturne.codes import CURRENCIES
 from nocturne.datasets import DATASETS, Dataset, Type
 from nocturne.elements import Elements
@@ -35,7 +35,7 @@ _FIRST_INSTANT = datetime(1900, 1, 1, tzinfo=UTC)
 _SOURCE_TYPES = frozenset({"varchar", "bigint", "double", "boolean", "date", "timestamp", "timestamptz", "json"})
 _ESCAPES = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7", "undefined", "mbcs", "oem"})
 _STORES = ("s3", "gs", "abfs", "abfss", "https", "http")
-_FORMAT_OF: Mapping[str, str] = {"api": "json", "database": "parquet"}
+_FORMAT_OF: Mapping[str, str] = {"api": "json", "database": "parquet", "topic": "ndjson"}
 _MAX_CHARACTERS = 64_000
 _MAX_NODES = 20_000
 _MAX_DEPTH = 100
@@ -218,14 +218,14 @@ class Source(_Strict):
     """Where one dataset comes from, and how its columns are mapped.
 
     `location`: for `files` a pattern of paths (`*`, `?`, `[...]`, `**`) below the sources' root or in a store (`s3://bucket/...`), for
-    `api` a path (with its query) below the connection's address; a database has none. `{day}` stands for the delivery's day (ISO). A
+    `api` a path (with its query) below the connection's address; others have none. `{day}` stands for the delivery's day (ISO). A
     source with `{day}` delivers one batch a day; every day up to the business day that was not taken yet is taken. Without it, each
     night's state is one batch, or what is new.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
     dataset: str
-    kind: Literal["files", "api", "database"]
+    kind: Literal["files", "api", "database", "topic"]
     format: Literal["ndjson", "csv", "parquet", "json", "arrow", "xlsx", "xml", "dsr"] = "ndjson"
     location: str = ""
     connection: str | None = Field(
@@ -237,6 +237,7 @@ class Source(_Strict):
     requests_per_minute: Positive | None = Field(None, description="api: ask no faster than this.")
     database: Database | None = Field(None, description="database: the table or query, and by which column rows are new.")
     xml: Elements | None = Field(None, description="xml: which elements are rows, and where their values stand.")
+    topic: Topic | None = Field(None, description="topic: what is drained each night.")
     layout: Layout | None = Field(None, description="How its files are laid out, where that is not to be found in them.")
     required: bool = Field(False, description="Stop the night when nothing was delivered for the business day by the deadline.")
     deadline: time | None = Field(None, description="Local time of the night until which the night waits for this source.")
@@ -314,6 +315,8 @@ class Source(_Strict):
             raise ValueError("a source of kind files or api, and only such a one, has a location")
         if (self.kind == "database") != (self.database is not None):
             raise ValueError("a source of kind database, and only such a one, says in `database` what is read")
+        if (self.kind == "topic") != (self.topic is not None):
+            raise ValueError("a source of kind topic, and only such a one, says in `topic` what is drained")
         misplaced = [name for name in ("paging", "since", "requests_per_minute") if getattr(self, name) is not None]
         if misplaced and self.kind != "api":
             raise ValueError(f"only an api source has {', '.join(misplaced)}")
@@ -380,11 +383,13 @@ class Source(_Strict):
     @property
     def is_incremental(self) -> bool:
         """Whether each night takes what is new since the last one."""
-        return self.since is not None or (self.database is not None and self.database.watermark is not None)
+        return self.since is not None or self.topic is not None or (self.database is not None and self.database.watermark is not None)
 
     @property
     def place(self) -> str:
         """What of its connection or of the sources' root is taken, for messages."""
+        if self.topic:
+            return self.topic.name
         return (self.database.table or "its query") if self.database else self.location
 
     @property
@@ -581,6 +586,10 @@ class Tenant(_Strict):
         """Id of the Airflow connection that its sources call `name`."""
         # A connection's name has no double underscore, so the last one parts it from the slug: no two tenants share an id.
         return f"nocturne_{self.slug}__{name}"
+
+    def group_id(self, source: Source) -> str:
+        """The consumer group under which a broker keeps how far a source of topics was drained."""
+        return source.topic.group if source.topic and source.topic.group else self.connection_id(source.name)
 
     def model_name(self, problem: str) -> str:
         """Name of a problem's model in the registry; also of its experiment."""

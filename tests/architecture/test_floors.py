@@ -17,6 +17,7 @@ CONTRACTS = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["imp
 DOORS = {
     "airflow": "nocturne.orchestration",
     "adbc_driver_postgresql": "nocturne.postgres",
+    "confluent_kafka": "nocturne.landing.kafka",
     "dbt": "nocturne.marts",
     "deltalake": "nocturne.lake",
     "duckdb": "nocturne.lake",
@@ -27,6 +28,7 @@ DOORS = {
     "optuna": "ml.training",
     "plotly": "nocturne.reports",
     "psycopg": "nocturne.postgres",
+    "redis": "nocturne.landing.redis_streams",
     "weasyprint": "nocturne.reports",
     "xgboost": "ml.trees",
 }
@@ -111,7 +113,7 @@ def room_exists(room: str) -> bool:
         ("nocturne.cli", {"pydantic", "yaml", "rich"}),
         ("nocturne.tenants", {"sqlglot", "pyarrow", "duckdb", "psycopg", "rich"}),
         ("nocturne.orchestration.catalogue", {"airflow", "psycopg", "sqlglot"}),
-        ("nocturne.landing", {"httpx", "pyarrow", "duckdb", "pandas"}),
+        ("nocturne.landing", {"httpx", "pyarrow", "duckdb", "pandas", "confluent_kafka", "redis"}),
         ("nocturne.ledger", {"alembic", "sqlalchemy", "pyarrow"}),
     ],
 )

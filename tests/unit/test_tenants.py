@@ -225,8 +225,8 @@ def test_only_a_mapping_costs_the_parser_of_sql() -> None:
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ({"kind": "api"}, "of kind api or database, and only such a one, names a connection"),
-        ({"connection": "shop"}, "of kind api or database, and only such a one, names a connection"),
+        ({"kind": "api"}, "of kind api or database or topic, and only such a one, names a connection"),
+        ({"connection": "shop"}, "of kind api or database or topic, and only such a one, names a connection"),
         ({"location": "ftp://host/x/{day}"}, "a store is one of s3, gs, abfs"),
         ({"location": "https://host/*"}, "an address names one file"),
         ({"location": "https://me:secret@host/{day}"}, "an address names one file"),
@@ -242,6 +242,15 @@ def test_only_a_mapping_costs_the_parser_of_sql() -> None:
             {"kind": "api", "connection": "shop", "location": "x?day={day}", "since": {"parameter": "from", "field": "at"}},
             "it is one of the two",
         ),
+        ({"topic": {"system": "kafka", "name": "a"}}, "a source of kind topic, and only such a one, says in `topic`"),
+        ({"kind": "topic", "connection": "bus", "location": ""}, "a source of kind topic, and only such a one, says in `topic`"),
+        (
+            {"kind": "topic", "connection": "bus", "topic": {"system": "kafka", "name": "a"}},
+            "of kind files or api, and only such a one, has",
+        ),
+        ({"topic": {"system": "kafka", "name": "a/b"}}, "a topic of Kafka is named with letters"),
+        ({"topic": {"system": "kafka", "name": "a", "field": "x"}}, "a message of Kafka has one value"),
+        ({"topic": {"system": "nats", "name": "a"}}, "topic.system"),
         ({"records": "rows"}, "only a json source names the field of its records"),
         ({"location": "../other/*"}, "has no `..`"),
         ({"location": "a/../../b"}, "has no `..`"),

@@ -118,7 +118,10 @@ def lines_as_delivered(plan: Plan, lines: str) -> str:
         f"SELECT *, CASE WHEN {UNREADABLE} IS NULL AND {is_object}"
         f" THEN TRY(from_json({DELIVERED}, {text('{' + fields + '}')})) END AS parsed FROM {lines}"
     )
-    why = f"CASE WHEN parsed IS NULL THEN coalesce({UNREADABLE}, 'row: is no JSON object') END AS {UNREADABLE}"
+    # Landing writes a message that is no JSON object as [why, message]; elsewhere such a line says nothing.
+    told = f", CASE WHEN starts_with({DELIVERED}, '[\"row: ') THEN TRY(json_extract_string({DELIVERED}, '$[0]')) END"
+    told = told if plan.source.kind == "topic" else ""
+    why = f"CASE WHEN parsed IS NULL THEN coalesce({UNREADABLE}{told}, 'row: is no JSON object') END AS {UNREADABLE}"
     columns = "".join(f", parsed.{name(column)} AS {name(column)}" for column in plan.found)
     return f"SELECT {BATCH}, {FILE}, {LINE}, {DELIVERED}, NULL AS {RECORD}, {why}{columns} FROM ({parsed})"
 

@@ -5,6 +5,7 @@
     web         one file a day at an address
     api         JSON over HTTP, page after page (`paging`: which page follows; `access`: how it knows us)
     databases   the rows of a table or query, all or those after a watermark
+    topics      the messages of a topic or stream between two nights (`brokers`: what `kafka` and `redis_streams` share; `messages`: lines)
     ranges      where a night begins and ends with a source that grows
     batches     the batches of one source, and how one is put there at one instant
     connections where a source is and how it knows us
@@ -129,6 +130,10 @@ class _Turn:
             from nocturne.landing.databases import take_database
 
             return take_database(shelf, self.day, marks, self.connection)
+        if self.source.kind == "topic":
+            from nocturne.landing.topics import take_topic
+
+            return take_topic(shelf, self.day, marks, self.connection, self.patience)
         # httpx takes longer to import than most nights take to land: only a tenant with an API pays for it.
         from nocturne.landing.api import take_api
 

@@ -41,7 +41,10 @@ def reach(shelf: Shelf, day: date, mark: Mark | None) -> Reach | None:
         return Reach(after, until) if until else None
     earlier = [Range.model_validate(one) for one in mark.facts.get("ranges", ())] if mark else []
     was_so = bool(earlier) and all(one.since == _ends(after, one.part) for one in earlier if one.since is not None)
-    return Reach(after, {one.part: one.until for one in earlier} if was_so else None)
+    if not was_so:
+        return Reach(after, None)
+    anew = {one.part for one in earlier if one.since is None}  # what began again, because the source was made anew, does so this time too
+    return Reach({part: one for part, one in after.items() if part not in anew}, {one.part: one.until for one in earlier})
 
 
 def marked(manifest: Manifest, **facts: Any) -> dict[str, Mark]:
