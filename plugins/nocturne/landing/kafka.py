@@ -69,6 +69,8 @@ class Kafka:
             "isolation.level": "read_committed",
             "allow.auto.create.topics": False,
             "queued.max.messages.kbytes": 16_384,
+            "fetch.wait.max.ms": 100,  # how long a broker that has nothing more keeps us waiting for its end
+            "log_level": 2,  # what it meets comes through `error_cb`; its log would tell each of a thousand tries
         }
         try:
             self._consumer = Consumer(settings | ours, logger=_LOG)

@@ -14,8 +14,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from nocturne.asking import Topic
 from nocturne.errors import DeliveryError, SourceUnavailable
 from nocturne.landing.batches import Shelf, Staged, Taken, seal, write
 from nocturne.landing.brokers import Broker, BrokerError, Extent, Span, number_of, topic_of
@@ -42,11 +43,12 @@ def take_topic(shelf: Shelf, day: date, marks: Mapping[str, Mark], connection: C
         yield Taken(is_there=True)
         return
     broker, is_open = _broker(shelf, connection, patience)
+    night = _Night(shelf, day, mark, broker)
     try:
         if is_open:
             told = f"{shelf.source.name}: {broker.place} is not encrypted; whoever carries it can read the password"
             yield Taken(warnings=[told])
-        yield _told_broker(shelf, day, broker) if shelf.holds(day) else _take(shelf, day, mark, broker)
+        yield night.tell() if shelf.holds(day) else night.take()
     finally:
         broker.close()
 
@@ -64,63 +66,11 @@ def _broker(shelf: Shelf, connection: Connection, patience: Patience) -> tuple[B
     return stream, redis_streams.is_open_to_listeners(connection)
 
 
-def _topic(shelf: Shelf) -> Any:
+def _topic(shelf: Shelf) -> Topic:
     assert shelf.source.topic is not None  # noqa: S101 (the tenant's file says so of this kind)
     return shelf.source.topic
 
 
-def _told_broker(shelf: Shelf, day: date, broker: Broker) -> Taken:
-    """A batch that stands, of which the broker was not told, because the run was killed or the broker refused."""
-    taken = Taken(is_there=True)
-    with shelf.taking(f"{day.isoformat()}-told"):  # which also removes what that run left
-        if manifest := shelf.manifest(day):
-            _commit(shelf, broker, manifest, taken)
-    return taken
-
-
-def _take(shelf: Shelf, day: date, mark: Mark | None, broker: Broker) -> Taken:
-    """The batch of what is new; none if nothing is, so that the next night, or this one again, goes on from the same place."""
-    wanted = reach(shelf, day, mark)
-    if wanted is None:
-        return Taken(is_there=True)
-    taken = Taken()
-    with shelf.taking(_purpose(shelf, day, wanted)) as folder:
-        if shelf.holds(day):
-            return Taken(is_there=True)
-        with _told(shelf):
-            plan = _planned(shelf, folder, wanted, mark, broker, _newest(shelf, day))
-            drained = _drained(folder, broker, plan.spans)
-        taken.warnings += [f"{shelf.source.name}: {what}" for what in [*plan.warnings, *_losses(drained, mark if wanted.until else None)]]
-        if not drained.rows:
-            return taken
-        manifest = shelf.put(day, drained.files, ranges=_ranges(wanted, plan, drained))
-    taken.is_there = True
-    taken.add(manifest, drained.files)
-    _commit(shelf, broker, manifest, taken)
-    return taken
-
-
-def _purpose(shelf: Shelf, day: date, wanted: Reach) -> str:
-    """What messages are staged for: a plan that was made for another beginning, or another topic, is none of ours."""
-    told = [_topic(shelf).model_dump(), {part: one.until for part, one in wanted.after.items()}, wanted.until]
-    return f"{day.isoformat()}-topic-{hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]}"
-
-
-def _commit(shelf: Shelf, broker: Broker, manifest: Manifest, taken: Taken) -> None:
-    """Tell the broker how far we are, unless later nights went further; and mark the batch, in which its messages stand either way."""
-    is_told = True
-    if manifest.received_on == max(shelf.days()):
-        try:
-            broker.commit(manifest.ranges)
-        except BrokerError as error:
-            is_told = False
-            told = f"the messages are taken, but {shelf.tenant.group_id(shelf.source)} could not be told so, and seems to lag: {error}"
-            taken.warnings.append(f"{shelf.source.name}: {told}")
-    rows = sum(file.rows or 0 for file in manifest.files)
-    taken.marks |= marked(manifest, rows=rows, committed=is_told)
-
-
-# what is taken -------------------------------------------------------------------------------------------------------------------
 @dataclass
 class _Plan:
     """What a night takes. `is_anew`: the topic is another one than the last night's, so all of it is new."""
@@ -130,32 +80,92 @@ class _Plan:
     warnings: list[str] = field(default_factory=list)
 
 
-def _planned(shelf: Shelf, folder: Path, wanted: Reach, mark: Mark | None, broker: Broker, newest: Sequence[Range]) -> _Plan:
-    """The spans of this night, of which each ends where the manifests around it say, or where it ended when the night began."""
-    name, extents = _topic(shelf).name, broker.extents()
-    ours = {part: one for part, one in wanted.after.items() if topic_of(part) == name}
-    plan = _Plan(is_anew=_is_anew(broker, [*ours.values(), *(one for one in newest if topic_of(one.part) == name)], extents))
-    if plan.is_anew:
-        told = f"{name} ends before the place where the last night ended, so it was made anew"
-        plan.warnings.append(f"{told}: {_ANEW[wanted.until is None]}")
-        if wanted.until is not None:
-            return plan
-    ends = _pinned(wanted.until, mark, extents) if wanted.until is not None else _noted(folder, broker, extents)
-    for part in sorted(ends, key=number_of):
-        before = None if plan.is_anew else ours.get(part)
-        since = before.until if before else None
-        is_late = before is None and bool(ours) and not plan.is_anew and wanted.until is None
-        plan.spans.append(Span(part, since, ends[part].end, extents[part], before, ends[part].ever, is_late))
-    return plan
+@dataclass(frozen=True)
+class _Night:
+    """One source's night with its broker."""
+
+    shelf: Shelf
+    day: date
+    mark: Mark | None
+    broker: Broker
+
+    def take(self) -> Taken:
+        """The batch of what is new; none if nothing is, so that the next night, or this one again, goes on from the same place."""
+        wanted = reach(self.shelf, self.day, self.mark)
+        if wanted is None:
+            return Taken(is_there=True)
+        with self.shelf.taking(self._purpose(wanted)) as folder:
+            if not self.shelf.holds(self.day) and reach(self.shelf, self.day, self.mark) == wanted:
+                return self._take(wanted, folder)
+        # Another run took a night while we waited for our turn: a message stands in one batch alone, so we look again at what is left.
+        return Taken(is_there=True) if self.shelf.holds(self.day) else self.take()
+
+    def tell(self) -> Taken:
+        """Tell the broker of a batch that stands, because the run that took it was killed before, or the broker refused."""
+        taken = Taken(is_there=True)
+        with self.shelf.taking(f"{self.day.isoformat()}-told"):  # which also removes what that run left
+            if manifest := self.shelf.manifest(self.day):
+                self._commit(manifest, taken)
+        return taken
+
+    def _purpose(self, wanted: Reach) -> str:
+        """What messages are staged for: a plan that was made for another beginning, or another topic, is none of ours."""
+        after = {part: one.until for part, one in wanted.after.items()}
+        told = [_topic(self.shelf).model_dump(), after, dict(wanted.until) if wanted.until is not None else None]
+        return f"{self.day.isoformat()}-topic-{hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]}"
+
+    def _take(self, wanted: Reach, folder: Path) -> Taken:
+        with _told(self.shelf):
+            plan = self._plan(wanted, folder)
+            drained = _drained(folder, self.broker, plan.spans)
+        losses = _losses(drained, self.mark if wanted.until is not None else None)
+        taken = Taken(is_there=drained.rows > 0, warnings=[f"{self.shelf.source.name}: {what}" for what in [*plan.warnings, *losses]])
+        if drained.rows:
+            manifest = self.shelf.put(self.day, drained.files, ranges=_ranges(wanted, plan, drained))
+            taken.add(manifest, drained.files)
+            self._commit(manifest, taken)
+        return taken
+
+    def _plan(self, wanted: Reach, folder: Path) -> _Plan:
+        """The spans of this night, of which each ends where the manifests around it say, or where it ended when the night began."""
+        name, extents = _topic(self.shelf).name, self.broker.extents()
+        ours = {part: one for part, one in wanted.after.items() if topic_of(part) == name}
+        newest = [one for one in self._newest() if topic_of(one.part) == name]
+        plan = _Plan(is_anew=_is_anew(self.broker, [*ours.values(), *newest], extents))
+        if plan.is_anew:
+            told = f"{name} ends before the place where the last night ended, so it was made anew"
+            plan.warnings.append(f"{told}: {_ANEW[wanted.until is None]}")
+            if wanted.until is not None:
+                return plan
+        ends = _pinned(wanted.until, self.mark, extents) if wanted.until is not None else _noted(folder, self.broker, extents)
+        for part in sorted(ends, key=number_of):
+            before = None if plan.is_anew else ours.get(part)
+            since = before.until if before else None
+            is_late = before is None and bool(ours) and not plan.is_anew and wanted.until is None
+            plan.spans.append(Span(part, since, ends[part].end, extents[part], before, ends[part].ever, is_late))
+        return plan
+
+    def _newest(self) -> Sequence[Range]:
+        """How far the nights after this one came."""
+        newest = max(self.shelf.days(), default=self.day)
+        manifest = self.shelf.manifest(newest) if newest > self.day else None
+        return manifest.ranges if manifest else ()
+
+    def _commit(self, manifest: Manifest, taken: Taken) -> None:
+        """Tell the broker how far we are, unless later nights went further; and mark the batch, in which its messages stand either way."""
+        is_told = True
+        if manifest.received_on == max(self.shelf.days()):
+            try:
+                self.broker.commit(manifest.ranges)
+            except BrokerError as error:
+                is_told = False
+                group = self.shelf.tenant.group_id(self.shelf.source)
+                told = f"the messages are taken, but {group} could not be told so, and seems to lag: {error}"
+                taken.warnings.append(f"{self.shelf.source.name}: {told}")
+        taken.marks |= marked(manifest, rows=sum(file.rows or 0 for file in manifest.files), committed=is_told)
 
 
-def _newest(shelf: Shelf, day: date) -> Sequence[Range]:
-    """How far the nights after this one came."""
-    newest = max(shelf.days(), default=day)
-    manifest = shelf.manifest(newest) if newest > day else None
-    return manifest.ranges if manifest else ()
-
-
+# what is taken -------------------------------------------------------------------------------------------------------------------
 def _is_anew(broker: Broker, known: Sequence[Range], extents: Mapping[str, Extent]) -> bool:
     """Whether the topic has less than it had, which no topic does by itself."""
     for one in known:

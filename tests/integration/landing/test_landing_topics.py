@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,7 +24,7 @@ from nocturne.lake import duck, table
 from nocturne.landing import Connection, Patience, land
 from nocturne.landing.batches import Shelf
 from nocturne.ledger import Mark, MemoryMarks
-from nocturne.manifests import Manifest, read_manifests
+from nocturne.manifests import Manifest, Range, read_manifests
 from nocturne.receipts import Receipt
 from nocturne.settings import Settings
 from nocturne.silver import refine_silver
@@ -114,6 +115,12 @@ def remove(settings: Settings, source: dict[str, Any], day: date) -> None:
 
 def numbered(count: int, first: int = 0, **more: Any) -> list[dict[str, Any]]:
     return [{"value": b'{"n": %d}' % number, "key": b"k%d" % number, **more} for number in range(first, first + count)]
+
+
+def fill(cluster: Cluster, *counts: int) -> None:
+    """Make the topic with so many messages in each partition."""
+    cluster.create("plays", len(counts))
+    cluster.send("plays", *[message for part, count in enumerate(counts) for message in numbered(count, partition=part)])
 
 
 # one night after the other -------------------------------------------------------------------------------------------------------
@@ -246,6 +253,18 @@ def test_a_night_that_failed_ends_where_it_would_have_ended(settings: Settings, 
     assert offsets(settings, KAFKA, NIGHTS[1]) == [(0, n) for n in range(4, 7)]
 
 
+def test_two_nights_that_run_together_take_each_message_once(settings: Settings, marks: MemoryMarks, cluster: Cluster) -> None:
+    fill(cluster, 5)
+    ours = shelf(settings, KAFKA)
+    with ours.taking("another"):  # the next night's run, which is about to end
+        waiting = threading.Thread(target=take, args=(settings, marks, cluster.connection, KAFKA))
+        waiting.start()
+        time.sleep(0.5)
+        ours.put(NIGHTS[1], [], ranges=[Range(part="plays/0", since=None, until="5")])
+    waiting.join()
+    assert list(batches(settings, KAFKA)) == [NIGHTS[1]]
+
+
 def test_a_broker_that_will_not_be_told_is_told_the_next_time(settings: Settings, marks: MemoryMarks, cluster: Cluster) -> None:
     cluster.create("plays", 1)
     cluster.send("plays", *numbered(4))
@@ -286,12 +305,6 @@ def test_a_topic_that_lost_all_since_the_last_night_says_so(settings: Settings, 
     taken = take(settings, marks, cluster.connection, KAFKA, NIGHTS[1])
     assert "5 messages after 5 were removed" in taken.warnings[0]
     assert list(batches(settings, KAFKA)) == [DAY]
-
-
-def fill(cluster: Cluster, *counts: int) -> None:
-    """Make the topic with so many messages in each partition."""
-    cluster.create("plays", len(counts))
-    cluster.send("plays", *[message for part, count in enumerate(counts) for message in numbered(count, partition=part)])
 
 
 def test_a_topic_that_was_made_anew_is_taken_from_its_beginning(settings: Settings, marks: MemoryMarks, cluster: Cluster) -> None:
@@ -507,8 +520,8 @@ def killed_at(step):
                 if seen == step:
                     os.kill(os.getpid(), signal.SIGKILL)
         sys.addaudithook(watch)
-        commit = topics._commit
-        topics._commit = lambda *given: seen >= step - 1 and os.kill(os.getpid(), signal.SIGKILL) or commit(*given)
+        commit = topics._Night._commit
+        topics._Night._commit = lambda *given: seen >= step - 1 and os.kill(os.getpid(), signal.SIGKILL) or commit(*given)
         take(MemoryMarks())
         os._exit(0)
     return os.waitpid(child, 0)[1] != 0
