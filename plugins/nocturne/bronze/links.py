@@ -23,14 +23,22 @@ Link = tuple[str, str, str, str]
 def find_links(connection: Connection, bronze: Table, batches: Iterable[str], rows: int) -> list[Link]:
     """The links between these batches (of `rows` rows) and all batches, seen from these.
 
-    Reads the keys and dates of all batches, a bucket of the keys at a time, so that memory follows neither.
+    Reads the keys of all batches, and the dates of those that share a key with these; a bucket of the keys at a time, so that memory
+    follows neither.
     """
+    ours_alone = set(batches)
+    others = [batch for batch in bronze.partitions() if batch not in ours_alone]
     columns = (BATCH, "_key", "_event_on", "_received_on")
-    night, all_rows = bronze.scan(*columns, parts=batches), bronze.scan(*columns)
+    night = bronze.scan(*columns, parts=ours_alone)
     buckets = max(1, -(-rows // _BUCKET_ROWS))
     found: list[Link] = []
     for bucket in range(buckets):
-        usable = f"_event_on <= _received_on + 1 AND _key % {buckets} = {bucket}"
+        here = f"_key % {buckets} = {bucket}"
+        sharing = connection.execute(
+            f"SELECT DISTINCT {BATCH} FROM {bronze.scan(BATCH, '_key', parts=others)} WHERE _key IN (SELECT _key FROM {night} WHERE {here})"
+        ).fetchall()
+        all_rows = bronze.scan(*columns, parts=[*ours_alone, *(batch for (batch,) in sharing)])
+        usable = f"_event_on <= _received_on + 1 AND {here}"
         # Distinct: a key that a broken delivery repeats a million times must not meet itself a million times a million times.
         ours = f"(SELECT DISTINCT {BATCH}, _key, _event_on FROM {night} WHERE {usable})"
         theirs = f"(SELECT {BATCH}, _key, _event_on FROM {all_rows} WHERE {usable})"
