@@ -136,6 +136,8 @@ class Kafka:
     def commit(self, ranges: Sequence[Range]) -> None:
         """Commit for the group; no member of it may be alive."""
         offsets = [TopicPartition(self._topic, number_of(one.part), int(one.until)) for one in ranges if topic_of(one.part) == self._topic]
+        if not offsets:
+            return
         with _Told(self):
             for done in self._consumer.commit(offsets=offsets, asynchronous=False) or ():
                 if done.error is not None:

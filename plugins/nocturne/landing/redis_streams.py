@@ -110,14 +110,14 @@ class RedisStream:
 
     def commit(self, ranges: Sequence[Range]) -> None:
         """Set the last id that the group was given; makes the group if there is none."""
-        one = next(one for one in ranges if one.part == part_of(self._stream, 0))
-        with _told(self._stream):
-            try:
-                self._client.xgroup_setid(self._stream, self._group, one.until, entries_read=one.ever)
-            except ResponseError as error:
-                if not str(error).startswith("NOGROUP"):
-                    raise
-                self._client.xgroup_create(self._stream, self._group, one.until, entries_read=one.ever)
+        for one in (one for one in ranges if one.part == part_of(self._stream, 0)):
+            with _told(self._stream):
+                try:
+                    self._client.xgroup_setid(self._stream, self._group, one.until, entries_read=one.ever)
+                except ResponseError as error:
+                    if not str(error).startswith("NOGROUP"):
+                        raise
+                    self._client.xgroup_create(self._stream, self._group, one.until, entries_read=one.ever)
 
     def close(self) -> None:
         """Gives the connection back."""

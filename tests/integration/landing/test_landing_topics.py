@@ -276,6 +276,18 @@ def test_a_broker_that_will_not_be_told_is_told_the_next_time(settings: Settings
     assert cluster.committed(GROUP, "plays", 0) == [4]
 
 
+@pytest.mark.parametrize("system", ["kafka", "redis_streams"])
+def test_a_batch_of_another_topic_tells_the_broker_nothing(
+    settings: Settings, cluster: Cluster, redis: Redis, stream: Connection, system: str
+) -> None:
+    fill(cluster, 3)
+    redis.xadd("plays", {"n": 1})
+    source, connection = (KAFKA, cluster.connection) if system == "kafka" else (REDIS, stream)
+    take(settings, MemoryMarks(), connection, source)
+    renamed = take(settings, MemoryMarks(), connection, source | {"topic": {"system": system, "name": "streams"}})
+    assert (renamed.count("batches"), renamed.warnings) == (0, ())
+
+
 # what is not there any more ------------------------------------------------------------------------------------------------------
 def test_messages_that_retention_removed_are_told(settings: Settings, marks: MemoryMarks, cluster: Cluster) -> None:
     cluster.create("plays", 1)
