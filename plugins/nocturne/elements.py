@@ -123,19 +123,22 @@ class Elements(_Strict):
     """The rows of an XML document.
 
     Each element at `records` is a row; its columns are the first text that a path leads to. A column of `each` makes a row of every
-    different text instead; if there are none, one row without it.
+    different text instead; if there are none, one row without it. `spans`, the columns of a first and a last day: rows of a document that
+    are equal but for these, and hold on the same days, are one row, from the first day of any to the last (open, if one is).
     """
 
     root: str | None = Field(None, description="The root's local name; a document with another one is refused.")
     records: Places
     paths: Mapping[str, Paths] = Field(min_length=1, description="Delivered column: where its text stands.")
     each: tuple[str, ...] = ()
+    spans: tuple[str, str] | None = None
     lookups: Mapping[str, Lookup] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _knows_what_it_names(self) -> Self:
-        if strange := sorted(set(self.each) - set(self.paths)):
-            raise ValueError(f"each: there are no paths for {', '.join(strange)}")
+        for field, named in (("each", self.each), ("spans", self.spans or ())):
+            if strange := sorted(set(named) - set(self.paths)):
+                raise ValueError(f"{field}: there are no paths for {', '.join(strange)}")
         asked = [*(text for texts in self.paths.values() for text in texts)]
         keys = [text for lookup in self.lookups.values() for text in (*lookup.key, *lookup.value)]
         if unknown := sorted({name for text in asked for name in path_of(text).through} - set(self.lookups)):

@@ -49,6 +49,7 @@ RIGHT: dict[str, Any] = {"records": "List/Item", "paths": {"id": "Id"}}
         ({"records": "../Item"}, "leads to no elements from the document's root"),
         ({"records": "Item/@id"}, "leads to no elements"),
         ({"each": ["other"]}, "each: there are no paths for other"),
+        ({"spans": ["id", "to"]}, "spans: there are no paths for to"),
         ({"paths": {"id": "Id -> names"}}, "there are no lookups names"),
         ({"paths": {"id": "../../../Id"}}, "a path leads out of the document"),
         ({"lookups": {"a": {"records": "A", "key": "../Id", "value": "."}}}, "key and value stand within their own element"),

@@ -7,6 +7,7 @@ the document. Document types, and with them entities, are refused. A record's nu
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,6 +66,8 @@ def markup_records(batch: Batch, file: Delivered, _block: int) -> Iterator[Recor
 
     seen = _seen(declared.records, [path for paths in ways for path in paths])
     rows = _parsed(batch, file, declared, dict.fromkeys(declared.records, rows_of), seen)
+    if declared.spans is not None:
+        rows = _joined(batch, file, rows, (columns.index(declared.spans[0]), columns.index(declared.spans[1])))
     while some := list(islice(rows, _ROWS_AT_ONCE)):
         nothing = pa.nulls(len(some), pa.string())
         texts = {column: pa.array([row[at] for _, row in some], pa.string()) for at, column in enumerate(columns)}
@@ -145,6 +148,40 @@ def _answers(element: _Element, step: Step) -> bool:
 
 
 _Taker = Callable[[_Element], Iterator[Row]]
+
+
+# spans ---------------------------------------------------------------------------------------------------------------------------
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+
+
+def _joined(batch: Batch, file: Delivered, rows: Iterator[Row], span: tuple[int, int]) -> Iterator[Row]:
+    """The rows of a document, those that hold on the same days joined; rows whose days are no plain dates stay as they are."""
+    begin, end = span
+    alike: dict[tuple[str | None, ...], list[Row]] = defaultdict(list)
+    for count, row in enumerate(rows):
+        if count >= _MAX_ROWS:
+            what = f"has more than {_MAX_ROWS} rows whose spans are compared (line {row[0]})"
+            raise batch.refuse(file.name, what, "Have the source deliver several smaller documents.")
+        values = row[1]
+        if _DAY.fullmatch(values[begin] or "") and (values[end] is None or _DAY.fullmatch(values[end] or "")):
+            alike[tuple(value for at, value in enumerate(values) if at not in span)].append(row)
+        else:
+            yield row
+    for some in alike.values():
+        yield from _together(some, begin, end)
+
+
+def _together(rows: list[Row], begin: int, end: int) -> Iterator[Row]:
+    """Rows that are equal but for their span, joined where spans overlap."""
+    ordered = sorted(rows, key=lambda row: (row[1][begin] or "", row[0]))
+    line, values = ordered[0]
+    for later_line, later in ordered[1:]:
+        if values[end] is not None and (later[begin] or "") > (values[end] or ""):
+            yield line, values
+            line, values = later_line, later
+        elif values[end] is not None and (later[end] is None or (later[end] or "") > (values[end] or "")):
+            values = (*values[:end], later[end], *values[end + 1 :])
+    yield line, values
 
 
 # lookups -------------------------------------------------------------------------------------------------------------------------

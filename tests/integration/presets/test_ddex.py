@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -37,22 +37,54 @@ def told(content: str) -> dict[str, int]:
     """How many rows a message tells of each dataset, by another reading of it: the whole tree at once."""
     root = ElementTree.fromstring(content)
     recordings = [*root.iterfind("ResourceList/SoundRecording"), *root.iterfind("ResourceList/Video")]
-    heard = {one.findtext("ResourceReference"): one.findtext(".//ISRC") or one.findtext(".//ProprietaryId") for one in recordings}
-    holds = {
-        release.findtext("ReleaseReference"): [one.text for one in release.iter("ReleaseResourceReference")]
-        for release in root.iterfind("ReleaseList/*")
-    }
-    rights = 0
-    for deal in root.iterfind("DealList/ReleaseDeal"):
-        tracks = {heard[ref] for release in deal.iterfind("DealReleaseReference") for ref in holds[release.text] if ref in heard}
-        rights += sum(len(tracks) * len(terms.findall("TerritoryCode")) for terms in deal.iterfind("Deal/DealTerms"))
     artists = [*recordings, *root.iterfind("ReleaseList/Release")]
     return {
         "tracks": len(recordings),
         "artists": sum(len(one.findall("DisplayArtist")) for one in artists),
         "releases": len(root.findall("ReleaseList/Release")),
-        "rights": rights,
     }
+
+
+Held = dict[tuple[str | None, str | None], list[tuple[str, str]]]
+"""Of each track and territory the first and last days of the deals."""
+
+
+def deals(content: str) -> Held:
+    """What the deals of a message say, by another reading of it."""
+    root = ElementTree.fromstring(content)
+    recordings = [*root.iterfind("ResourceList/SoundRecording"), *root.iterfind("ResourceList/Video")]
+    heard = {one.findtext("ResourceReference"): one.findtext(".//ISRC") or one.findtext(".//ProprietaryId") for one in recordings}
+    holds = {
+        release.findtext("ReleaseReference"): [one.text for one in release.iter("ReleaseResourceReference")]
+        for release in root.iterfind("ReleaseList/*")
+    }
+    found: Held = {}
+    for deal in root.iterfind("DealList/ReleaseDeal"):
+        tracks = {heard[ref] for release in deal.iterfind("DealReleaseReference") for ref in holds[release.text] if ref in heard}
+        for terms in deal.iterfind("Deal/DealTerms"):
+            span = terms.findtext("ValidityPeriod/StartDate") or "", terms.findtext("ValidityPeriod/EndDate") or "9999-12-31"
+            for track in tracks:
+                for territory in terms.iterfind("TerritoryCode"):
+                    found.setdefault((track, territory.text), []).append(span)
+    return found
+
+
+@needs_real
+@pytest.mark.parametrize("path", MESSAGES, ids=lambda path: f"{path.parent.name} {path.stem}")
+def test_a_track_is_held_on_the_days_of_its_deals_and_once(settings: Settings, path: Path) -> None:
+    night = taken(settings, "ddex_ern_4", {"a.xml": path.read_bytes()}, only=["rights"])
+    told_of = deals(ern(path))
+    assert counts_of(night, "rights")[4] == 0
+    found: dict[tuple[str, str], list[tuple[date, date]]] = {}
+    for row in night.rows("silver", "rights"):
+        span = row["valid_from_on"], (row["valid_to_on"] or date(9999, 12, 31)) - timedelta(days=1)
+        found.setdefault((row["track_id"], row["territory"]), []).append(span)
+    assert set(found) == set(told_of)
+    asked = {date.fromisoformat(day) + timedelta(days=by) for spans in told_of.values() for span in spans for day in span for by in (-1, 0)}
+    for key, spans in told_of.items():
+        for day in asked:
+            is_held = any(first <= day.isoformat() <= last for first, last in spans) and day < date(9999, 12, 31)
+            assert sum(first <= day <= last for first, last in found[key]) == is_held, (key, day)
 
 
 @needs_real
@@ -60,7 +92,7 @@ def test_every_release_message_of_the_samples_is_read_whole(settings: Settings) 
     assert len(MESSAGES) == 19
     night = taken(settings, "ddex_ern_4", {f"{path.parent.name}/{path.name}": path.read_bytes() for path in MESSAGES})
     expected = [told(ern(path)) for path in MESSAGES]
-    for dataset in ("tracks", "artists", "releases", "rights"):
+    for dataset in ("tracks", "artists", "releases"):
         delivered, left_out, kept, twice, refused = counts_of(night, dataset)
         assert delivered == sum(one[dataset] for one in expected) == left_out + kept + twice + refused, dataset
         assert kept > 0
@@ -87,7 +119,7 @@ def test_the_rows_of_an_album(settings: Settings) -> None:
         "release_type": "album", "label": "EMI MUSIC JAPAN INC.", "released_on": None,
     }  # fmt: skip
     # Two deals for each track, and one for the album, all for Japan from the same day: 21 rights.
-    assert counts_of(night, "rights") == (63, 0, 21, 42, 0)
+    assert counts_of(night, "rights") == (21, 0, 21, 0, 0)
     right = night.rows("silver", "rights", "* EXCLUDE received_on", order="track_id = 'JPTO09404900' DESC LIMIT 1")[0]
     assert right == {
         "track_id": "JPTO09404900", "holder_id": "PADPIDA2013042401U", "territory": "JP", "valid_from_on": date(2004, 4, 1),
@@ -145,7 +177,7 @@ def test_bad_values_are_refused_one_by_one(settings: Settings) -> None:
     ]
     unknown = [row["title"] for row in night.rows("silver", "tracks") if row["duration_ms"] is None]
     assert unknown == ["Dokoka de Haru ga"]
-    assert counts_of(night, "rights") == (63, 0, 21, 21, 21)
+    assert counts_of(night, "rights") == (42, 0, 21, 0, 21)
     (reasons,) = {tuple(sorted(row["reasons"])) for row in night.rows("quarantine", "rights")}
     assert reasons == (
         "territory: 'NIPPON' is no ISO 3166-1 country, nor WW",
@@ -157,7 +189,7 @@ def test_bad_values_are_refused_one_by_one(settings: Settings) -> None:
 def test_pre_orders_are_left_out(settings: Settings) -> None:
     content = ern().replace("<TerritoryCode>", "<IsPreOrderDeal>true</IsPreOrderDeal><TerritoryCode>", 1)
     night = taken(settings, "ddex_ern_4", {"a.xml": content.encode()}, only=["rights"])
-    assert counts_of(night, "rights") == (63, 21, 21, 21, 0)
+    assert counts_of(night, "rights") == (42, 21, 21, 0, 0)
 
 
 @needs_real

@@ -181,3 +181,39 @@ def test_damage_anywhere_is_told_or_harmless(tmp_path: Path) -> None:
             assert "a.xml" in str(error)
         else:
             assert len(rows) <= len(whole)
+
+
+SPANS = """<M><List>
+<Item><T>a</T><F>2026-01-05</F><U>2026-01-09</U></Item>
+<Item><T>a</T><F>2026-01-01</F><U>2026-01-05</U></Item>
+<Item><T>a</T><F>2026-01-02</F><U>2026-01-03</U></Item>
+<Item><T>b</T><F>2026-01-01</F><U>2026-01-05</U></Item>
+<Item><T>a</T><F>2026-01-10</F></Item>
+<Item><T>a</T><F>2026-02-01</F><U>2026-02-02</U></Item>
+<Item><T>a</T><F>soon</F></Item>
+<Item><T>a</T><F>2026-01-01</F><U>later</U></Item>
+</List></M>"""
+
+
+def test_rows_that_hold_on_the_same_days_are_one(tmp_path: Path) -> None:
+    rows = read(tmp_path, SPANS.encode(), {"t": "T", "f": "F", "u": "U"}, spans=["f", "u"])
+    assert sorted((row[LINE], row["t"], row["f"], row["u"]) for row in rows) == [
+        (3, "a", "2026-01-01", "2026-01-09"),
+        (5, "b", "2026-01-01", "2026-01-05"),
+        (6, "a", "2026-01-10", None),
+        (8, "a", "soon", None),
+        (9, "a", "2026-01-01", "later"),
+    ]
+
+
+def test_joined_rows_hold_on_the_same_days_as_before(tmp_path: Path) -> None:
+    dice = random.Random(5)
+    for _ in range(50):
+        spans = [
+            (first := dice.randint(1, 20), dice.choice([None, min(28, first + dice.randint(0, 6))])) for _ in range(dice.randint(1, 8))
+        ]
+        items = "".join(f"<Item><F>2026-01-{f:02}</F>{'' if u is None else f'<U>2026-01-{u:02}</U>'}</Item>" for f, u in spans)
+        rows = read(tmp_path, f"<M><List>{items}</List></M>".encode(), {"f": "F", "u": "U"}, spans=["f", "u"])
+        found = [(int(row["f"][-2:]), int(row["u"][-2:]) if row["u"] else None) for row in rows]
+        days = [sum(f <= day <= (31 if u is None else u) for f, u in found) for day in range(1, 32)]
+        assert days == [int(any(f <= day <= (31 if u is None else u) for f, u in spans)) for day in range(1, 32)]
