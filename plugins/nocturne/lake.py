@@ -328,7 +328,9 @@ class Table:
     def optimise(self) -> Mapping[str, Any]:
         """Merge small files of each part; what was done. Changes no row."""
         delta = self._open()
-        return {} if delta is None else delta.optimize.compact()
+        done = {} if delta is None else delta.optimize.compact()
+        at_write(f"merged files of {self.title}")
+        return done
 
     def vacuum(self, hours: float = 168) -> list[str]:
         """Remove the files that no version younger than `hours` names, those of killed writers among them; their names."""
@@ -345,6 +347,7 @@ class Table:
         there = [path for path in map(self.path.joinpath, told) if path.exists()]
         if there:
             vacuum(dry_run=False)
+            at_write(f"removed files of {self.title}")
         return sorted(str(path.relative_to(self.path)) for path in there)
 
     # within

@@ -25,6 +25,7 @@ import pyarrow  # noqa: F401  (so that no run pays for the import)
 
 from nocturne import lake
 from nocturne.ledger import Mark
+from nocturne.maintenance import tidy_lake
 from nocturne.settings import load_settings
 from nocturne.tenants import Tenant
 from tests.integration.lake.worlds import ARTISTS, PLAYS, WEB, Night, day, everything, play, tenant_with
@@ -84,6 +85,13 @@ def prepare(folder: Path) -> None:
     night.withdraw("web", day(1))
 
 
+def night_and_tidying(folder: Path) -> None:
+    """The work that is killed: all that writes to the lake but landing."""
+    night = night_in(folder)
+    night.run()
+    tidy_lake(night.tenant, day(2), night.settings.model_copy(update={"keep_hours": 0}), night.marks)
+
+
 def state(folder: Path) -> str:
     return hashlib.sha256(repr(everything(night_in(folder))).encode()).hexdigest()
 
@@ -115,7 +123,7 @@ def killed_after(writes: int, folder: Path) -> Callable[[], None]:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         lake.at_write = count
-        night_in(folder).run()
+        night_and_tidying(folder)
 
     return work
 
@@ -129,7 +137,7 @@ def killed_at(seconds: float, folder: Path) -> Callable[[], None]:
             os.kill(os.getpid(), signal.SIGKILL)
 
         threading.Thread(target=kill, daemon=True).start()
-        night_in(folder).run()
+        night_and_tidying(folder)
 
     return work
 
@@ -138,7 +146,7 @@ def left_after(folder: Path) -> str:
     """What stands after a night that ended, run in a process of its own."""
 
     def work() -> None:
-        night_in(folder).run()
+        night_and_tidying(folder)
         (folder / "state").write_text(state(folder))
 
     if forked(work):

@@ -12,14 +12,14 @@ from nocturne.settings import PROJECT
 
 
 def test_a_killed_night_is_finished_by_the_next(tmp_path: Path) -> None:
-    """SIGKILL after each write of bronze, silver, quarantine and marks, and at random times."""
+    """SIGKILL after each write of bronze, silver, quarantine, marks and maintenance, and at random times."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.integration.lake.killing", str(tmp_path)],
         cwd=PROJECT,
         env={**os.environ, "PYTHONPATH": f"{PROJECT / 'plugins'}:{PROJECT}"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     runs = [json.loads(line) for line in done.stdout.splitlines()]
@@ -40,4 +40,6 @@ _WRITES = (
     ("committed", "silver", "plays"),
     ("wrote", "bronze", "artists"),
     ("committed", "silver", "artists"),
+    ("merged files of", "bronze", "plays"),
+    ("removed files of", "silver", "plays"),
 )
