@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 _SPACE: Final = " \t\n\r"
+_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 _AS_SPACES: Final = str.maketrans("\r\n", "  ")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -42,6 +43,8 @@ def line_of_fields(about: Mapping[str, Any], fields: Iterable[tuple[bytes, bytes
     told, is_text = texts(fields)
     if not is_text:
         return refused("a field of it is no UTF-8", {**about, "_value": told})
+    if told.keys().isdisjoint(about):
+        return f"{_json({**about, **told})}\n".encode()
     return line(about, _json(told).encode())
 
 
@@ -82,7 +85,3 @@ def _is_object(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):
         return False
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from redis import Redis
+from redis.backoff import ExponentialBackoff
 from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as NoConnectionError
 from redis.exceptions import TimeoutError as NoAnswerError
+from redis.retry import Retry
 
 from nocturne.errors import PermanentError
 from nocturne.landing.brokers import BrokerError, Extent, Piece, Span, at_once, is_here, part_of
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _PASSING: Final = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "UNAVAILABLE")
 _CONNECT_SECONDS: Final = 10
+_TRIES: Final = 3
 _TLS: Final = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 _HEARD: Final = {"db", "ssl", *_TLS}
 
@@ -53,6 +56,7 @@ class RedisStream:
             client_name="nocturne",
             socket_timeout=patience_seconds,
             socket_connect_timeout=min(_CONNECT_SECONDS, patience_seconds),
+            retry=Retry(ExponentialBackoff(cap=1, base=0.1), _TRIES),  # the task itself is tried again, after a longer pause
             ssl=_is_encrypted(connection),
             **encryption,
         )

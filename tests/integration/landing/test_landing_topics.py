@@ -180,22 +180,22 @@ def test_messages_come_to_stand_in_bronze_and_silver(
         "play_id": "concat_ws('-', kind, id)",
         "played_at": "_timestamp",
         "listener_id": "who",
-        "track_id": "track",
+        "track_id": "_headers ->> 'track'",
         "ms_played": "ms",
     }
     topic = {"system": system, "name": "plays"} | ({"field": "json"} if system == "redis_streams" else {})
-    source = KAFKA | {"topic": topic, "map": mapped, "where": "kind IS NULL OR kind <> 'ping'"}
-    plays = [{"kind": "play", "id": n, "who": "l", "track": "t", "ms": 31_000} for n in range(3)]
-    values = [json.dumps(value).encode() for value in [*plays, {"kind": "ping"}, {"kind": "play", "id": 9, "track": "t"}]] + [
+    source = KAFKA | {"topic": topic, "map": mapped, "columns": {"_headers": "json"}, "where": "kind IS NULL OR kind <> 'ping'"}
+    plays = [{"kind": "play", "id": n, "who": "l", "ms": 31_000} for n in range(3)]
+    values = [json.dumps(value).encode() for value in [*plays, {"kind": "ping"}, {"kind": "play", "id": 9}]] + [
         b"\xff",
         b"no",
     ]
     if system == "kafka":
         cluster.create("plays", 1)
-        cluster.send("plays", *[{"value": value, "timestamp": 1_774_742_400_000} for value in values])
+        cluster.send("plays", *[{"value": value, "timestamp": 1_774_742_400_000, "headers": [("track", b"t")]} for value in values])
     else:
         for number, value in enumerate(values):
-            redis.xadd("plays", {"json": value, "trace": "1"}, id=f"1774742400000-{number}")
+            redis.xadd("plays", {"json": value, "track": "t"}, id=f"1774742400000-{number}")
     connection = cluster.connection if system == "kafka" else stream
     tenant = tenant_of(source)
     land(tenant, DAY, settings, marks, lambda _: connection, patience=SOON)
@@ -203,9 +203,11 @@ def test_messages_come_to_stand_in_bronze_and_silver(
     assert {name: loaded.count(name) for name in ("rows", "left_out", "problem_rows")} == {"rows": 7, "left_out": 1, "problem_rows": 2}
     bronze = table(settings, tenant, "bronze", tenant.datasets[0])
     with duck(settings) as opened:
-        found = opened.execute(f"SELECT play_id, played_at, _problems FROM {bronze.rows_of(bronze.files())} ORDER BY _line").fetchall()
-    assert found[:3] == [(f"play-{n}", datetime(2026, 3, 29, tzinfo=UTC), []) for n in range(3)]
-    assert [row[2] for row in found[4:]] == [["row: its value is no UTF-8"], ["row: its value is no JSON object"]]
+        found = opened.execute(
+            f"SELECT play_id, track_id, played_at, _problems FROM {bronze.rows_of(bronze.files())} ORDER BY _line"
+        ).fetchall()
+    assert found[:3] == [(f"play-{n}", "t", datetime(2026, 3, 29, tzinfo=UTC), []) for n in range(3)]
+    assert [row[3] for row in found[4:]] == [["row: its value is no UTF-8"], ["row: its value is no JSON object"]]
     passed = {batch: Mark(f"{mark.fingerprint}:suite", {"passed": True}) for batch, mark in marks.marks(tenant, "bronze", "plays").items()}
     marks.mark(tenant, "gate_bronze", "plays", passed)
     refined = refine_silver(tenant, DAY, settings, marks)
@@ -503,6 +505,18 @@ def test_what_is_wrong_with_a_stream_is_told_without_secrets(
         assert "hush" not in str(caught.value)
 
 
+def test_a_user_who_may_only_read_takes_everything_and_is_told_of_the_group(
+    settings: Settings, marks: MemoryMarks, redis: Redis, stream: Connection
+) -> None:
+    redis.acl_setuser("reader", enabled=True, passwords=["+hush"], keys=["plays"], commands=["+xinfo", "+xrange", "+client|setname"])
+    redis.xadd("plays", {"n": 1})
+    (warning,) = take(settings, marks, replace(stream, login="reader"), REDIS).warnings
+    assert f"the messages are taken, but {GROUP} could not be told so" in warning
+    assert len(lines(settings, REDIS)) == 1
+    with pytest.raises(DeliveryError, match="No permissions|no permissions|NOPERM"):
+        take(settings, marks, replace(stream, login="reader"), REDIS | {"topic": {"system": "redis_streams", "name": "secrets"}}, NIGHTS[1])
+
+
 # kills, and memory ---------------------------------------------------------------------------------------------------------------
 KILLS = """
 import json, os, shutil, signal, sys
@@ -597,11 +611,12 @@ def test_a_kill_before_any_write_reads_the_same_offsets_again(
     source, connection = (KAFKA, cluster.connection) if system == "kafka" else (REDIS, stream)
     child = in_a_child(KILLS, str(tmp_path), fields_of(connection), json.dumps(source))
     assert child.stdin is not None and child.stdout is not None
-    steps, said = 0, ""
+    steps, noted, said = 0, 0, ""
     for said in child.stdout:
         if said.startswith("done"):
             break
         if said == "grow\n":
+            noted += 1
             grow()
         child.stdin.write("\n")
         child.stdin.flush()
@@ -610,6 +625,7 @@ def test_a_kill_before_any_write_reads_the_same_offsets_again(
     assert child.returncode == 0, wrong
     assert said.startswith("done")
     assert steps > 8
+    assert noted > 4, "most kills fall behind the note of where the night ends"
 
 
 READING = """

@@ -80,6 +80,7 @@ def test_fields_of_one_name_are_a_list_and_bytes_that_are_no_text_are_refused() 
         "a": ["1", "2"],
         "b": "",
     }
+    assert line_of_fields({"_offset": "1-0"}, [(b"_offset", b"2")]) == b'{"_offset": "1-0", "_offset": "2"}\n'
     assert json.loads(line_of_fields({}, [(b"a", b"\xff")])) == ["row: a field of it is no UTF-8", {"_value": {"a": {"base64": "/w=="}}}]
     assert texts([("h", None)]) == ({"h": None}, True)
     assert text_of(b"\xff") == {"base64": "/w=="}
