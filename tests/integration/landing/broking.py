@@ -64,6 +64,15 @@ class Cluster:
             producer.poll(0)
         assert producer.flush(20) == 0
 
+    def send_together(self, topic: str, *messages: dict[str, Any]) -> None:
+        """Send messages in one transaction; its mark takes an offset behind them."""
+        producer = Producer({"bootstrap.servers": self.address, "log_level": 3, "transactional.id": topic})
+        producer.init_transactions(20)
+        producer.begin_transaction()
+        for message in messages:
+            producer.produce(topic, **message)
+        producer.commit_transaction(20)
+
     def fail(self, request: int, *errors: int) -> None:
         """The next requests of this kind are answered with these errors."""
         codes = (ctypes.c_int * len(errors))(*errors)

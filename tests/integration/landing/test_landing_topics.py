@@ -223,6 +223,20 @@ def test_a_night_without_any_message_of_a_kind_is_a_night(settings: Settings, ma
     assert load_bronze(tenant, DAY, settings, marks).count("left_out") == 1
 
 
+def test_the_marks_of_transactions_are_no_messages_and_no_loss(settings: Settings, marks: MemoryMarks, cluster: Cluster) -> None:
+    cluster.create("plays", 1)
+    for night in NIGHTS[:2]:
+        for _ in range(2):
+            cluster.send_together("plays", *numbered(2))
+        assert take(settings, marks, cluster.connection, KAFKA, night).warnings == ()
+    assert [offset for _, offset in offsets(settings, KAFKA, NIGHTS[0])] == [0, 1, 3, 4]
+    assert [offset for _, offset in offsets(settings, KAFKA, NIGHTS[1])] == [6, 7, 9, 10]
+    assert ranges(settings, KAFKA, NIGHTS[1]) == [("plays/0", "6", "12", 0)]
+    remove(settings, KAFKA, NIGHTS[0])
+    assert take(settings, marks, cluster.connection, KAFKA, NIGHTS[0]).warnings == ()
+    assert ranges(settings, KAFKA, NIGHTS[0]) == [("plays/0", None, "6", 0)]
+
+
 # nights that are taken again -----------------------------------------------------------------------------------------------------
 def test_a_night_that_is_taken_again_reads_the_same_offsets(settings: Settings, marks: MemoryMarks, cluster: Cluster) -> None:
     cluster.create("plays", 2)
@@ -308,6 +322,20 @@ def test_messages_that_retention_removed_are_told(settings: Settings, marks: Mem
     cluster.forget("plays", 0, before=20)
     (warning,) = take(settings, marks, cluster.connection, KAFKA).warnings
     assert "this night held 7 messages when it was taken first, and the broker still has 0 of them" in warning
+
+
+def test_messages_that_go_while_they_are_read_are_counted_by_the_next_try(settings: Settings, marks: MemoryMarks, cluster: Cluster) -> None:
+    fill(cluster, 5)
+    take(settings, marks, cluster.connection, KAFKA)
+    cluster.send("plays", *numbered(10))
+    cluster.fail(FETCH, 1)  # the offset is out of range
+    with pytest.raises(SourceUnavailable, match="a message was removed before it was read"):
+        take(settings, marks, cluster.connection, KAFKA, NIGHTS[1])
+    cluster.forget("plays", 0, before=7)
+    cluster.send("plays", *numbered(3))
+    (warning,) = take(settings, marks, cluster.connection, KAFKA, NIGHTS[1]).warnings
+    assert "plays/0: 2 messages after 5 were removed" in warning
+    assert ranges(settings, KAFKA, NIGHTS[1]) == [("plays/0", "5", "15", 2)]
 
 
 def test_a_topic_that_lost_all_since_the_last_night_says_so(settings: Settings, marks: MemoryMarks, cluster: Cluster) -> None:
