@@ -557,7 +557,6 @@ from nocturne.settings import load_settings
 
 settings = load_settings(var=Path(sys.argv[1]), master_key="5a" * 32)
 connection, source = Connection(**json.loads(sys.argv[2])), json.loads(sys.argv[3])
-tenant = tenant_of(source)
 WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir"}
 
 def take(marks):
@@ -583,11 +582,12 @@ def killed_at(step):
 step = 0
 while True:
     step += 1
+    tenant = tenant_of(source | {"topic": source["topic"] | {"group": f"group-{step}"}})
     shutil.rmtree(settings.lake_root, ignore_errors=True)
     was_killed = killed_at(step)
     staged = list(settings.lake_root.rglob("plan.json"))
     noted = json.loads(staged[0].read_bytes()) if staged else None
-    print("grow" if staged else "stay", flush=True)
+    print("noted" if staged else "nothing", len(read_manifests(settings, tenant, "plays")), flush=True)
     sys.stdin.readline()
     marks = MemoryMarks()
     take(marks)
@@ -634,6 +634,11 @@ def test_a_kill_before_any_write_reads_the_same_offsets_again(
             for number in range(20):
                 redis.xadd("plays", {"n": number})
 
+    def is_told(group: str) -> bool:
+        if system == "kafka":
+            return max(cluster.committed(group, "plays", 0, 1)) >= 0
+        return any(found["name"] == group.encode() for found in redis.xinfo_groups("plays"))
+
     cluster.create("plays", 2)
     grow()
     source, connection = (KAFKA, cluster.connection) if system == "kafka" else (REDIS, stream)
@@ -643,12 +648,14 @@ def test_a_kill_before_any_write_reads_the_same_offsets_again(
     for said in child.stdout:
         if said.startswith("done"):
             break
-        if said == "grow\n":
+        steps += 1
+        if said.startswith("noted"):
             noted += 1
             grow()
+        if said.endswith(" 0\n"):
+            assert not is_told(f"group-{steps}"), "the broker is told after the manifest stands"
         child.stdin.write("\n")
         child.stdin.flush()
-        steps += 1
     _, wrong = child.communicate(timeout=60)
     assert child.returncode == 0, wrong
     assert said.startswith("done")
