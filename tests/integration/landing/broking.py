@@ -41,7 +41,6 @@ class Cluster:
         self._client = ctypes.c_void_p(self._library.rd_kafka_new(0, conf, said, 512))
         self._cluster = ctypes.c_void_p(self._library.rd_kafka_mock_cluster_new(self._client, 2))
         self.address: str = self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
-        self._producers: list[Producer] = []
 
     @property
     def connection(self) -> Connection:
@@ -82,11 +81,6 @@ class Cluster:
         """Retention removes what stands before an offset."""
         offset = ctypes.c_int64(before)
         assert self._library.rd_kafka_mock_partition_delete_records(self._cluster, topic.encode(), partition, offset) == 0
-
-    def set_down(self, is_down: bool = True) -> None:
-        """No broker answers any more, or all do again."""
-        for broker in (1, 2):
-            (self._library.rd_kafka_mock_broker_set_down if is_down else self._library.rd_kafka_mock_broker_set_up)(self._cluster, broker)
 
     def committed(self, group: str, topic: str, *partitions: int) -> list[int]:
         """The offsets that a group has committed."""

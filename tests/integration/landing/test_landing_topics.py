@@ -533,6 +533,15 @@ def test_what_is_wrong_with_a_stream_is_told_without_secrets(
         assert "hush" not in str(caught.value)
 
 
+def test_a_server_that_does_not_answer_is_asked_again(settings: Settings, marks: MemoryMarks, redis: Redis, stream: Connection) -> None:
+    redis.xadd("plays", {"n": 1})
+    redis.client_pause(3_000)
+    with pytest.raises(SourceUnavailable, match="Timeout"):
+        take(settings, marks, stream, REDIS, patience=Patience(timeout_seconds=0.3))
+    redis.client_unpause()
+    assert take(settings, marks, stream, REDIS).count("batches") == 1
+
+
 def test_a_user_who_may_only_read_takes_everything_and_is_told_of_the_group(
     settings: Settings, marks: MemoryMarks, redis: Redis, stream: Connection
 ) -> None:
