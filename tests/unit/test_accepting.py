@@ -1,21 +1,35 @@
-"""That an odd delivery is right is said by day, and never without a reason."""
+"""What a tenant's file says of odd deliveries that are right."""
 
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from nocturne.accepting import Acceptance
+from nocturne.tenants import Source
+
+PLAYS = {"name": "app", "dataset": "plays", "kind": "files", "location": "plays/{day}.ndjson"}
+DAY = date(2026, 3, 5)
 
 
-def test_it_names_the_day_and_why() -> None:
-    given = Acceptance.model_validate({"day": "2026-03-05", "reason": "the shop's new exporter"})
-    assert (given.day, given.reason) == (date(2026, 3, 5), "the shop's new exporter")
+def test_a_day_is_accepted_with_its_reason_and_no_other() -> None:
+    source = Source.model_validate({**PLAYS, "accept": [{"day": "2026-03-05", "reason": "the app was down"}]})
+    assert source.accept == (Acceptance(day=DAY, reason="the app was down"),)
+    assert source.accepts(DAY) == "the app was down"
+    assert source.accepts(date(2026, 3, 6)) is None
 
 
-@pytest.mark.parametrize("reason", [None, "", "ok", "x" * 401])
-def test_a_reason_says_something(reason: str | None) -> None:
+def test_an_answer_decides_no_row_and_so_loads_nothing_again() -> None:
+    accepting = {**PLAYS, "accept": [{"day": "2026-03-05", "reason": "the app was down"}]}
+    assert Source.model_validate(accepting).fingerprint == Source.model_validate(PLAYS).fingerprint
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"day": "2026-03-05"}, {"day": "soon", "reason": "it is right so"}, {"day": "2026-03-05", "reason": "ok"}]
+)
+def test_an_answer_has_a_day_and_a_reason(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        Acceptance.model_validate({"day": "2026-03-05", "reason": reason})
+        Source.model_validate({**PLAYS, "accept": [wrong]})

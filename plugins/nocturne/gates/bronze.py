@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nocturne.datasets import Dataset, Type
+from nocturne.datasets import DATASETS, Dataset, Type
 from nocturne.errors import GateFailed
 from nocturne.gates.checks import Check
 from nocturne.gates.evaluation import Judge, NotEvaluated, Verdict
 from nocturne.gates.findings import Finding, told
-from nocturne.gates.measures import Batch, Counts, Measured, count, frame, measure
-from nocturne.gates.suites import AGE, PROBLEMS, WRONG_CODES, Suite, load_batch_checks, load_suite, suite_fingerprint
+from nocturne.gates.measures import Batch, Counts, Measured, Profile, count, frame, measure
+from nocturne.gates.suites import ACCEPTABLE, AGE, PROBLEMS, WRONG_CODES, Suite, load_batch_checks, load_suite, suite_fingerprint
 from nocturne.lake import BATCH, Connection, duck, name, reader, table
 from nocturne.ledger import Mark, Marks, utc_now
 from nocturne.receipts import Entry, Receipt
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STATION = "gate_bronze"
-_VERSION = "2"  # of what this code makes of a suite: a change of it asks every batch again
+_VERSION = "3"  # of what this code makes of a suite: a change of it asks every batch again
 _CHUNK_ROWS = 400_000  # rows that are asked at once: what a frame of them takes fits any worker
 _WEIGHT = {"stop": 5, "warn": 1}  # of a check in a batch's quality
 _SAMPLES = 3
@@ -78,7 +79,7 @@ def _ask_batches(judge: Judge, checks: Sequence[Check], measured: Sequence[tuple
     for check, verdict in zip(checks, verdicts, strict=True):
         for position in verdict.failing.tolist():
             gate, batch, one = owners[position]
-            gate.findings.append(Finding(gate.dataset.name, batch.id, batch.received_on, check, one.observed(check.columns[0])))
+            gate.findings.append(gate.finding(batch, check, one.observed(check.columns[0])))
 
 
 def _failure(tenant: Tenant, day: date, gates: Sequence[_DatasetGate]) -> GateFailed:
@@ -87,7 +88,8 @@ def _failure(tenant: Tenant, day: date, gates: Sequence[_DatasetGate]) -> GateFa
     failed, passed = sum(len(gate.failed) for gate in gates), sum(len(gate.passed) for gate in gates)
     return GateFailed(
         f"The bronze gate stopped {failed} and let pass {passed} of the batches that it asked:\n- " + "\n- ".join(lines),
-        next_step="Have the delivery corrected (a changed file is taken again by itself), or correct the check named; then clear the task.",
+        next_step="Have the delivery corrected (a changed file is taken again by itself), or correct the check named; then clear the task."
+        " If the rows are right as they are (an outage, a holiday), say so beside the source: `accept: [{day: <its day>, reason: ...}]`.",
         tenant=tenant.slug,
         day=day,
     )
@@ -100,6 +102,7 @@ class _DatasetGate:
         self.tenant = tenant
         self.dataset = dataset
         self.ledger = ledger
+        self.settings = settings
         self.bronze = table(settings, tenant, "bronze", dataset)
         self.batches = sorted(
             (Batch.of(part, mark) for part, mark in ledger.marks(tenant, "bronze", dataset.name).items()),
@@ -111,33 +114,59 @@ class _DatasetGate:
             batch for batch in self.batches if batch.id not in self.marks or self.marks[batch.id].fingerprint != self._wanted(batch)
         ]
         self.suite = load_suite(settings.expectations, dataset.name) if self.pending else Suite(dataset.name, (), may_be_empty=False)
-        self.filled = {part: dict(mark.facts.get("filled", {})) for part, mark in self.marks.items()}
+        self.profiles = {part: Profile.of(mark.facts) for part, mark in self.marks.items()}
         self.asked = list(self.suite.rows)
         self.findings: list[Finding] = []
         self.rows = 0
         self.error: str | None = None
 
     def _wanted(self, batch: Batch) -> str:
-        """Bronze's own fingerprint stands in front: silver compares it with the mark in force."""
-        return f"{batch.fingerprint}:{self.fingerprint}"
+        """Bronze's own fingerprint stands in front: silver compares it with the mark in force. An answer of a person asks again."""
+        accepted = self._accepted(batch)
+        answer = f":{hashlib.sha256(accepted.encode()).hexdigest()[:8]}" if accepted else ""
+        return f"{batch.fingerprint}:{self.fingerprint}{answer}"
+
+    def _accepted(self, batch: Batch) -> str | None:
+        """Why a batch is right though it is unlike all before, if somebody says so."""
+        sources = self.tenant.sources_of(self.dataset.name)
+        return next((source.accepts(batch.received_on) for source in sources if source.name == batch.source), None)
+
+    def finding(self, batch: Batch, check: Check, observed: str) -> Finding:
+        """What is said of a batch that fails a check of its measures; what somebody accepts is told and stops nothing."""
+        if check.severity == "stop" and (accepted := self._accepted(batch)) and ACCEPTABLE.issuperset(check.columns):
+            check, observed = replace(check, severity="warn"), f"{observed}; accepted: {accepted}"
+        return Finding(self.dataset.name, batch.id, batch.received_on, check, observed)
 
     # what is asked ---------------------------------------------------------------------------------------------------------
     def measure(self, connection: Connection) -> list[Measured]:
         """The measures of the pending batches."""
-        counted = count(connection, self.bronze, self.dataset, self.pending) if self.pending else {}
-        self.filled |= {batch: counts.shares for batch, counts in counted.items()}
+        counted = count(connection, self.bronze, self.dataset, self.pending, self._known_tracks()) if self.pending else {}
+        self.profiles |= {batch: counts.profile for batch, counts in counted.items()}
         return [self._measure(batch, counted.get(batch.id, Counts(0, {}))) for batch in self.pending]
+
+    def _known_tracks(self) -> str | None:
+        """SQL of the tracks that the tenant's catalogue has: of a source that delivers its whole state, those of its last delivery."""
+        if self.dataset.kind != "event" or "track_id" not in self.dataset.by_name or not self.tenant.has("tracks"):
+            return None
+        loaded = [Batch.of(part, mark) for part, mark in self.ledger.marks(self.tenant, "bronze", "tracks").items()]
+        parts: list[str] = []
+        for source in self.tenant.sources_of("tracks"):
+            own = sorted((batch for batch in loaded if batch.source == source.name and batch.rows), key=lambda batch: batch.received_on)
+            parts += [batch.id for batch in (own if source.is_daily or source.is_incremental else own[-1:])]
+        tracks = table(self.settings, self.tenant, "bronze", DATASETS["tracks"])
+        return f"SELECT track_id FROM {tracks.scan('track_id', parts=parts)} WHERE track_id IS NOT NULL" if parts else None
 
     def _measure(self, batch: Batch, counts: Counts) -> Measured:
         earlier = [one for one in self.batches if one.source == batch.source and one.received_on < batch.received_on]
-        is_daily = all(source.is_daily for source in self.tenant.sources_of(self.dataset.name) if source.name == batch.source)
+        sources = [source for source in self.tenant.sources_of(self.dataset.name) if source.name == batch.source]
+        is_daily = all(source.is_daily or source.is_incremental for source in sources)
         # What a register delivers day by day is what changed on the day: nothing, on most days of many.
         brings_changes = is_daily and self.dataset.kind == "reference"
         return measure(
             batch,
             counts,
             earlier,
-            [self.filled[one.id] for one in earlier if self.filled.get(one.id)],
+            [self.profiles[one.id] for one in earlier if one.id in self.profiles and self.profiles[one.id].filled],
             required=[column.name for column in self.dataset.columns if column.required],
             is_daily=is_daily,
             may_be_empty=self.suite.may_be_empty or brings_changes,
@@ -190,7 +219,7 @@ class _DatasetGate:
             "bronze": batch.fingerprint,
             "rows": batch.rows,
             "quality_ratio": self._quality(batch),
-            "filled": self.filled.get(batch.id, {}),
+            **self.profiles.get(batch.id, Profile()).facts,
         }
         return Mark(self._wanted(batch), facts)
 

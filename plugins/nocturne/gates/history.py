@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from math import log
 from statistics import median
 
 SAME_WEEKDAYS = 8  # how many earlier batches of the same weekday are looked at
@@ -14,6 +16,9 @@ ENOUGH_DAYS = 7  # with fewer, nothing is usual yet
 ENOUGH_SNAPSHOTS = 3  # of a source that delivers its whole state, which weekdays do not move
 SMALL = 20  # below so many usual rows, a share of them says nothing
 MAD_TO_DEVIATION = 1.4826  # of a normal distribution
+FAR_BELOW = 5.0  # spreads: days without a holiday or an outage do not come so far down
+FEW_FOR_A_MIX = 100  # below so many rows, the shares of countries and platforms are chance
+_RARE = 1e-3  # a share that is never thought to be smaller: a value that was nearly never there is no distribution
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,13 @@ class Usual:
     def ratio(self, rows: int) -> float | None:
         """`rows` against the usual; None if the usual is too small to compare with."""
         return rows / self.rows if self.rows >= SMALL else None
+
+    def of_floor(self, rows: int) -> float | None:
+        """`rows` against the fewest that are believable; None if the usual is too small to compare with.
+
+        The floor is half the usual, or what lies far below it where a source scatters more than that, and never less than a tenth.
+        """
+        return rows / max(self.rows / 10, min(self.rows / 2, self.rows - FAR_BELOW * self.spread)) if self.rows >= SMALL else None
 
     def deviation(self, rows: int) -> float | None:
         """How many spreads `rows` lies above (or below) the usual; None if the usual is too small to compare with."""
@@ -62,6 +74,38 @@ def _summarise(rows: Sequence[int]) -> Usual:
     return Usual(middle, max(scatter, middle**0.5, middle / 20, 1.0))
 
 
-def usual_fill(shares: Sequence[float]) -> float | None:
-    """The usual share of filled rows of a column (median of its last batches); None while too little is known."""
+def usual_share(shares: Sequence[float]) -> float | None:
+    """The usual share of some rows, such as those filled in a column (median of the last batches); None while too little is known."""
     return median(shares[-ALL_DAYS:]) if len(shares) >= ENOUGH_DAYS else None
+
+
+def usual_mix(mixes: Sequence[Mapping[str, float]]) -> dict[str, float] | None:
+    """The usual shares of a column's values (mean of its last batches); None while too little is known."""
+    if len(mixes) < ENOUGH_DAYS:
+        return None
+    total: dict[str, float] = defaultdict(float)
+    for mix in mixes[-ALL_DAYS:]:
+        for value, share in mix.items():
+            total[value] += share / len(mixes[-ALL_DAYS:])
+    return dict(total)
+
+
+def stability_index(mix: Mapping[str, float], usual: Mapping[str, float]) -> float:
+    """The population stability index of a mix against the usual: 0 if they are the same; what the usual does not know is one value more."""
+    known = {value: mix.get(value, 0.0) for value in usual if value}
+    known[""] = max(0.0, 1 - sum(known.values()))
+    pairs = [(max(share, _RARE), max(usual.get(value, 0.0), _RARE)) for value, share in known.items()]
+    return sum((now - was) * log(now / was) for now, was in pairs)
+
+
+def skew(mix: Mapping[str, float], past: Sequence[Mapping[str, float]], rows: int) -> float | None:
+    """How far a mix lies from the usual one beyond twice what its own past did, and beyond chance; None while too little is known.
+
+    Few listeners with many plays each make any day's mix swing, so a source is compared with how far it swings itself. Above 0.25 these are
+    other people: the usual reading of the index.
+    """
+    usual = usual_mix(past)
+    if usual is None or rows < FEW_FOR_A_MIX:
+        return None
+    swings = max(stability_index(one, usual) for one in past[-ALL_DAYS:])
+    return stability_index(mix, usual) - 2 * swings - 3 * len(usual) / rows

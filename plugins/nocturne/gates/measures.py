@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from nocturne.datasets import Dataset
-from nocturne.gates.history import SMALL, Past, usual_fill, usual_rows
+from nocturne.gates.history import SMALL, Past, skew, usual_mix, usual_rows, usual_share
 from nocturne.gates.suites import MEASURES
 from nocturne.lake import BATCH, Connection, Table, name
 from nocturne.ledger import Mark
@@ -40,27 +40,91 @@ class Batch:
         return cls(part, date.fromisoformat(str(facts["received_on"])), int(facts["rows"]) - left_out, left_out, mark.fingerprint)
 
 
+MIXED = ("country", "platform")
+_VALUES_KEPT = 12
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is remembered of a batch, for those that come after it.
+
+    The share of rows with a value, of the columns that have any; the shares of the commonest values (and, under "", of all others) of the
+    columns whose mix is watched; the share of rows that name an unknown track (None: nobody can say).
+    """
+
+    filled: Mapping[str, float] = field(default_factory=dict)
+    mixes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    unknown_tracks: float | None = None
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Profile:
+        """The profile that a mark tells."""
+        return cls(facts.get("filled", {}), facts.get("mixes", {}), facts.get("unknown_tracks"))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """As a mark tells it."""
+        mixes = {"mixes": {column: dict(mix) for column, mix in self.mixes.items()}} if self.mixes else {}
+        unknown = {} if self.unknown_tracks is None else {"unknown_tracks": self.unknown_tracks}
+        return {"filled": dict(self.filled), **mixes, **unknown}
+
+
 @dataclass(frozen=True)
 class Counts:
-    """Rows of a batch as the lake holds them, and how many of them have a value, by column."""
+    """Rows of a batch as the lake holds them: how many have a value, by column; how many have which value; how many name unknown tracks."""
 
     rows: int
     filled: Mapping[str, int]
+    values: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    unknown_tracks: int | None = None
 
     @property
-    def shares(self) -> dict[str, float]:
-        """The share of rows with a value, of the columns that have any."""
-        return {column: round(count / self.rows, 4) for column, count in self.filled.items() if count}
+    def profile(self) -> Profile:
+        """What is remembered of them."""
+        return Profile(
+            {column: round(count / self.rows, 4) for column, count in self.filled.items() if count},
+            {column: _mix(values) for column, values in self.values.items() if values},
+            None if self.unknown_tracks is None or not self.rows else round(self.unknown_tracks / self.rows, 4),
+        )
 
 
-def count(connection: Connection, bronze: Table, dataset: Dataset, batches: Sequence[Batch]) -> dict[str, Counts]:
-    """The counts of each batch that has rows, in one pass over the columns."""
+def _mix(values: Mapping[str, int]) -> dict[str, float]:
+    total = sum(values.values())
+    common = sorted(values, key=lambda value: (-values[value], value))[:_VALUES_KEPT]
+    shares = {value: round(values[value] / total, 4) for value in common}
+    rest = round((total - sum(values[value] for value in common)) / total, 4)
+    return shares | ({"": rest} if rest else {})
+
+
+def count(
+    connection: Connection, bronze: Table, dataset: Dataset, batches: Sequence[Batch], tracks: str | None = None
+) -> dict[str, Counts]:
+    """The counts of each batch that has rows, in one pass over the columns; `tracks` is SQL of the tracks that a catalogue knows."""
     columns = [column.name for column in dataset.columns]
-    rows = bronze.scan(BATCH, *columns, parts=[batch.id for batch in batches])
-    found = connection.execute(
-        f"SELECT {BATCH}, count(*), {', '.join(f'count({name(column)})' for column in columns)} FROM {rows} GROUP BY {BATCH}"
-    ).fetchall()
-    return {batch: Counts(total, dict(zip(columns, values, strict=True))) for batch, total, *values in found}
+    mixed = [column for column in MIXED if column in dataset.by_name]
+    parts = [batch.id for batch in batches]
+    asked = [*(f"count({name(column)})" for column in columns), *(f"histogram({name(column)})" for column in mixed)]
+    rows = bronze.scan(BATCH, *columns, parts=parts)
+    found = connection.execute(f"SELECT {BATCH}, count(*), {', '.join(asked)} FROM {rows} GROUP BY {BATCH}").fetchall()
+    unknown = _unknown(connection, bronze, parts, tracks) if tracks and "track_id" in dataset.by_name else None
+    return {
+        batch: Counts(
+            total,
+            dict(zip(columns, values, strict=False)),
+            {column: dict(mix or {}) for column, mix in zip(mixed, values[len(columns) :], strict=True)},
+            None if unknown is None else unknown.get(batch, 0),
+        )
+        for batch, total, *values in found
+    }
+
+
+def _unknown(connection: Connection, bronze: Table, parts: Sequence[str], tracks: str) -> dict[str, int]:
+    rows = bronze.scan(BATCH, "track_id", parts=parts)
+    return dict(
+        connection.execute(
+            f"SELECT {BATCH}, count(*) FROM {rows} WHERE track_id IS NOT NULL AND track_id NOT IN ({tracks}) GROUP BY {BATCH}"
+        ).fetchall()
+    )
 
 
 @dataclass(frozen=True)
@@ -81,30 +145,35 @@ def measure(
     batch: Batch,
     counts: Counts,
     earlier: Sequence[Batch],
-    filled: Sequence[Mapping[str, float]],
+    past: Sequence[Profile],
     *,
     required: Sequence[str],
     is_daily: bool,
     may_be_empty: bool,
 ) -> Measured:
-    """Measure one batch beside the `earlier` ones of its source and the shares of `filled` columns that those had."""
+    """Measure one batch beside the `earlier` ones of its source and what is remembered of those that had rows (`past`)."""
     usual = usual_rows([Past(one.received_on, one.rows) for one in earlier], batch.received_on, is_daily=is_daily)
     ratio = usual.ratio(batch.rows) if usual else None
     empty = [column for column in required if batch.rows and not counts.filled.get(column)]
-    drop, dropped = _largest_drop(counts, filled)
+    drop, dropped = _largest_drop(counts, [one.filled for one in past])
+    rise, risen = _rise(counts, [one.unknown_tracks for one in past if one.unknown_tracks is not None])
+    skewness, skewed = _largest_skew(counts, [one.mixes for one in past])
     values = {
         # An empty delivery is ordinary only as long as the history does not speak against it.
         "rows": None if may_be_empty and ratio is None and not batch.rows else batch.rows,
         "rows_lost": batch.rows - counts.rows,
+        "rows_to_floor": usual.of_floor(batch.rows) if usual else None,
         "rows_to_usual": ratio,
         "state_to_usual": None if is_daily else ratio,
         "rows_deviation": usual.deviation(batch.rows) if usual else None,
         "empty_required_count": len(empty),
         "fill_drop": drop,
+        "unknown_tracks_rise": rise,
+        "skew": skewness,
     }
     volume = f"{batch.rows} rows, usual are {usual.rows:.0f}" if usual else ""
-    notes = dict.fromkeys(("rows_to_usual", "state_to_usual", "rows_deviation"), volume)
-    notes |= {"empty_required_count": ", ".join(empty), "fill_drop": dropped}
+    notes = dict.fromkeys(("rows_to_floor", "rows_to_usual", "state_to_usual", "rows_deviation"), volume)
+    notes |= {"empty_required_count": ", ".join(empty), "fill_drop": dropped, "unknown_tracks_rise": risen, "skew": skewed}
     notes["rows"] = f"{batch.left_out} were left out by the source's condition" if batch.left_out else ""
     return Measured(values, notes)
 
@@ -121,10 +190,38 @@ def _largest_drop(counts: Counts, past: Sequence[Mapping[str, float]]) -> tuple[
     if counts.rows < SMALL:
         return None, ""
     drops: dict[str, float] = {}
+    notes: dict[str, str] = {}
     for column, filled in counts.filled.items():
-        usual = usual_fill([shares.get(column, 0.0) for shares in past])
+        usual = usual_share([shares.get(column, 0.0) for shares in past])
         if usual is not None:
             chance = 3 * (usual * (1 - usual) / counts.rows) ** 0.5
             drops[column] = usual - filled / counts.rows - chance
+            notes[column] = f"{column}: {filled / counts.rows:.1%} of {counts.rows} rows have it, usual are {usual:.1%}"
     worst = max(drops, key=lambda column: drops[column], default="")
-    return (drops[worst], worst) if worst else (None, "")
+    return (drops[worst], notes[worst]) if worst else (None, "")
+
+
+def _rise(counts: Counts, past: Sequence[float]) -> tuple[float | None, str]:
+    """How far the share of unknown tracks rose above its usual one, beyond chance. None: not enough is known."""
+    usual = usual_share(past)
+    if counts.unknown_tracks is None or usual is None or counts.rows < SMALL:
+        return None, ""
+    share = counts.unknown_tracks / counts.rows
+    chance = 3 * (usual * (1 - usual) / counts.rows) ** 0.5
+    return share - usual - chance, f"{share:.1%} of {counts.rows} rows name tracks that no catalogue has, usual are {usual:.1%}"
+
+
+def _largest_skew(counts: Counts, past: Sequence[Mapping[str, Mapping[str, float]]]) -> tuple[float | None, str]:
+    """The largest skew of a watched column, and which of its values rose most. None: not enough is known."""
+    found: list[tuple[float, str]] = []
+    for column, mix in counts.profile.mixes.items():
+        earlier = [one[column] for one in past if column in one]
+        rows = counts.filled.get(column, 0)
+        beyond = skew(mix, earlier, rows)
+        if beyond is None:
+            continue
+        usual = usual_mix(earlier) or {}
+        moved = max(mix, key=lambda value: (mix[value] - usual.get(value, 0.0), value))
+        note = f"{column} {moved or 'of other values'}: {mix[moved]:.1%} of {rows} rows, usual are {usual.get(moved, 0.0):.1%}"
+        found.append((beyond, note))
+    return max(found, default=(None, ""))

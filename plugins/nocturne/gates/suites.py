@@ -48,22 +48,36 @@ of its codes have the form of one and are none (a country that does not exist, a
 MEASURES: Mapping[str, Type] = {
     "rows": Type.INTEGER,
     "rows_lost": Type.INTEGER,
+    "rows_to_floor": Type.NUMBER,
     "rows_to_usual": Type.NUMBER,
     "state_to_usual": Type.NUMBER,
     "rows_deviation": Type.NUMBER,
     "empty_required_count": Type.INTEGER,
     "fill_drop": Type.NUMBER,
+    "unknown_tracks_rise": Type.NUMBER,
+    "skew": Type.NUMBER,
 }
 """What a batch is asked.
 
 rows                  rows kept (delivered less those that the source's condition leaves out); unknown where an empty delivery is ordinary
 rows_lost             rows that loading counted and the lake does not hold
+rows_to_floor         rows / the fewest that are believable beside the usual number and its scatter (see `history.Usual.of_floor`)
 rows_to_usual         rows / the usual number (median of the same weekday); unknown while the history is short or the usual is small
 state_to_usual        the same, of a source that delivers its whole state each night; unknown of daily deliveries
 rows_deviation        the same difference in robust standard deviations
 empty_required_count  required columns without a single value
 fill_drop             the largest fall of a column's share of filled rows below its usual share
+unknown_tracks_rise   how far the share of rows that name a track which no catalogue knows rose above its usual share
+skew                  how far the mix of a column's values (countries, platforms) lies from that of the last four weeks (see `history.skew`)
+
+What is usual is what the source's own last batches were: of a daily source the last eight of the same weekday (four are enough), and until
+there are four, the last 28 of whatever weekday (seven are enough, three of a source that delivers its whole state). Before that nothing is
+usual, and these measures are unknown.
 """
+ACCEPTABLE = frozenset(
+    {"rows", "rows_to_floor", "rows_to_usual", "state_to_usual", "rows_deviation", "fill_drop", "unknown_tracks_rise", "skew"}
+)
+"""What is merely unlike all before, and so may be right; a person may say so of a day (`accept` beside the source)."""
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ class Bronze:
 
     settings: Settings
     marks: MemoryMarks = field(default_factory=MemoryMarks)
+    tenant: Tenant = TENANT
 
     def load(self, dataset: str, source: str, day: date, rows: Rows, *, left_out: int = 0, version: str = "1") -> str:
         """Replace one batch and mark it; its id."""
@@ -59,7 +60,7 @@ class Bronze:
 
     def gate(self) -> Receipt:
         """Run the gate."""
-        return gate_bronze(TENANT, NIGHT, self.settings, self.marks)
+        return gate_bronze(self.tenant, NIGHT, self.settings, self.marks)
 
     def passed(self, dataset: str) -> set[str]:
         """The batches that are open to silver: marked as passed in the form that bronze holds now."""
@@ -137,8 +138,8 @@ DAMAGES: dict[str, tuple[Callable[[date], Rows], str, str]] = {
     # what happened to a delivery: its rows, the check that must find it, where it must find it
     "an empty batch": (lambda _: [], "rows", "rows is 0"),
     "a required column without a value": (lambda day: plays(day, track_id=None), "empty_required_count", "(track_id)"),
-    "a filled column that is suddenly empty": (lambda day: plays(day, country=None), "fill_drop", "(country)"),
-    "a tenth of the usual rows": (lambda day: plays(day, 3), "rows_to_usual", "3 rows, usual are 40"),
+    "a filled column that is suddenly empty": (lambda day: plays(day, country=None), "fill_drop", "(country: 0.0% of 40 rows"),
+    "a tenth of the usual rows": (lambda day: plays(day, 3), "rows_to_floor", "3 rows, usual are 40"),
     "a replayed archive": (lambda day: plays(day, 900), "rows_to_usual", "900 rows, usual are 40"),
     "rows that cannot be read": (
         lambda day: plays(day, _problems=lambda n: ["ms_played: no number"] if n < 10 else []),
@@ -246,12 +247,12 @@ def test_a_changed_suite_asks_every_batch_again(bronze: Bronze, tmp_path_factory
 def test_a_warning_lets_pass_and_lowers_the_quality(bronze: Bronze) -> None:
     for number in range(30):
         day = FIRST + timedelta(days=number)
-        bronze.load("plays", "app", day, plays(day, 400 if number < 29 else 100))
+        bronze.load("plays", "app", day, plays(day, 400 if number < 29 else 220))
     receipt = bronze.gate()
     (warning,) = receipt.warnings
     assert "rows_deviation" in warning
     assert f"app/{FIRST + timedelta(days=29)}" in warning
-    assert "100 rows, usual are 400" in warning
+    assert "220 rows, usual are 400" in warning
     assert 0.95 < receipt.entries[0].facts["quality_ratio"] < 1
 
 
@@ -293,3 +294,47 @@ def test_the_order_of_the_batches_does_not_matter_for_more_than_one_chunk(bronze
     with pytest.raises(GateFailed, match=str(FIRST + timedelta(days=6))):
         bronze.gate()
     assert len(bronze.passed("plays")) == 9
+
+
+def accepting(day: date) -> Tenant:
+    """The tenant, whose file says that what the app delivered on a day is right."""
+    document = TENANT.model_dump(mode="json", by_alias=True)
+    document["sources"][0]["accept"] = [{"day": day.isoformat(), "reason": "the app was down all day"}]
+    return Tenant.model_validate(document)
+
+
+def test_a_day_that_somebody_accepts_passes_with_the_reason_told(bronze: Bronze) -> None:
+    days = [FIRST + timedelta(days=number) for number in range(9)]
+    for day in days[:-1]:
+        bronze.load("plays", "app", day, plays(day, 400))
+    bronze.load("plays", "app", days[-1], plays(days[-1], 90))
+    with pytest.raises(GateFailed, match=r"rows_to_floor is 0\.45 \(90 rows, usual are 400\)"):
+        bronze.gate()
+    bronze.tenant = accepting(days[-1])
+    warnings = bronze.gate().warnings
+    assert any("90 rows, usual are 400); accepted: the app was down all day" in warning for warning in warnings)
+    assert f"app/{days[-1]}" in bronze.passed("plays")
+    bronze.tenant = TENANT
+    with pytest.raises(GateFailed):  # the answer is taken back
+        bronze.gate()
+    assert f"app/{days[-1]}" not in bronze.passed("plays")
+
+
+def test_what_is_wrong_with_the_rows_themselves_cannot_be_accepted(bronze: Bronze) -> None:
+    bronze.load("plays", "app", FIRST, plays(FIRST, ms_played=-1))
+    bronze.tenant = accepting(FIRST)
+    with pytest.raises(GateFailed, match="ms_played"):
+        bronze.gate()
+
+
+def test_other_countries_and_unknown_tracks_are_warned_of_with_their_numbers(bronze: Bronze) -> None:
+    bronze.load("tracks", "catalogue", FIRST, [{"track_id": f"t{track}", "title": "T", "duration_ms": 200_000} for track in range(5)])
+    days = [FIRST + timedelta(days=number) for number in range(10)]
+    for day in days[:-1]:
+        bronze.load("plays", "app", day, plays(day, 200, country=lambda n: "BE" if n % 5 == 0 else "FR"))
+    strange = plays(days[-1], 200, country="BE", track_id=lambda n: f"t{n % 8}")
+    bronze.load("plays", "app", days[-1], strange)
+    warnings = bronze.gate().warnings
+    assert any("country BE: 100.0% of 200 rows, usual are 20.0%" in warning for warning in warnings), warnings
+    assert any("37.5% of 200 rows name tracks that no catalogue has, usual are 0.0%" in warning for warning in warnings), warnings
+    assert len(bronze.passed("plays")) == 10

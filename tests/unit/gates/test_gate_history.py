@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from datetime import date, timedelta
 
-from nocturne.gates.history import Past, usual_fill, usual_rows
-from nocturne.gates.measures import Batch, Counts, Measured, measure
+import pytest
+
+from nocturne.gates.history import Past, Usual, skew, usual_mix, usual_rows, usual_share
+from nocturne.gates.measures import Batch, Counts, Measured, Profile, measure
 
 FIRST = date(2026, 1, 5)  # a Monday
 
@@ -56,8 +59,8 @@ def test_a_small_usual_is_no_measure() -> None:
 
 
 def test_a_column_is_usually_filled_once_enough_batches_say_so() -> None:
-    assert usual_fill([1.0] * 6) is None
-    assert usual_fill([1.0] * 6 + [0.0]) == 1.0
+    assert usual_share([1.0] * 6) is None
+    assert usual_share([1.0] * 6 + [0.0]) == 1.0
 
 
 # measures of one batch -----------------------------------------------------------------------------------------------------
@@ -68,7 +71,7 @@ def batch(number: int, rows: int = 100, left_out: int = 0) -> Batch:
 
 def measured(one: Batch, counts: Counts, *, past: list[Batch] | None = None, shares: float = 1.0, may_be_empty: bool = False) -> Measured:
     earlier = [batch(number) for number in range(40)] if past is None else past
-    filled = [{"a": 1.0, "b": shares} for _ in earlier]
+    filled = [Profile({"a": 1.0, "b": shares}) for _ in earlier]
     return measure(one, counts, earlier, filled, required=("a",), is_daily=True, may_be_empty=may_be_empty)
 
 
@@ -77,11 +80,14 @@ def test_an_ordinary_batch() -> None:
     assert values == {
         "rows": 100,
         "rows_lost": 0,
+        "rows_to_floor": 2.0,
         "rows_to_usual": 1.0,
         "state_to_usual": None,
         "rows_deviation": 0.0,
         "empty_required_count": 0,
         "fill_drop": 0.0,
+        "unknown_tracks_rise": None,
+        "skew": None,
     }
 
 
@@ -108,7 +114,7 @@ def test_rows_that_the_lake_lost_are_counted() -> None:
 
 def test_a_column_that_was_filled_and_is_not_is_named() -> None:
     one = measured(batch(40), Counts(100, {"a": 100, "b": 0}))
-    assert one.observed("fill_drop") == "fill_drop is 1 (b)"
+    assert one.observed("fill_drop") == "fill_drop is 1 (b: 0.0% of 100 rows have it, usual are 100.0%)"
 
 
 def test_chance_alone_is_no_drop() -> None:
@@ -119,3 +125,77 @@ def test_chance_alone_is_no_drop() -> None:
 
 def test_few_rows_say_nothing_of_a_column() -> None:
     assert measured(batch(40, rows=10), Counts(10, {"a": 10, "b": 0})).values["fill_drop"] is None
+
+
+# how far below is too far --------------------------------------------------------------------------------------------------
+def test_the_floor_is_half_the_usual_of_a_steady_source_and_lower_where_rows_scatter() -> None:
+    assert Usual(1_000, 50).of_floor(500) == 1.0
+    assert Usual(1_000, 160).of_floor(200) == 1.0
+    assert Usual(1_000, 400).of_floor(100) == 1.0  # a tenth is too little in any case
+    assert Usual(10, 4).of_floor(0) is None
+
+
+def test_a_weekend_is_not_held_against_a_monday() -> None:
+    weekly = days([1_000, 1_000, 1_000, 1_000, 1_000, 420, 380] * 8)
+    sunday, monday = FIRST + timedelta(days=55), FIRST + timedelta(days=56)
+    for on, rows in ((sunday, 380), (monday, 1_000)):
+        usual = usual_rows([one for one in weekly if one.received_on < on], on, is_daily=True)
+        assert usual is not None
+        assert usual.rows == rows
+    cut_off = usual_rows(weekly, monday, is_daily=True)
+    assert cut_off is not None
+    assert (cut_off.of_floor(380) or 1) < 1
+
+
+# who listens, and to what --------------------------------------------------------------------------------------------------
+def with_mix(france: float) -> Profile:
+    return Profile({"a": 1.0}, {"country": {"FR": france, "BE": 1 - france}})
+
+
+def skewed(values: dict[str, int]) -> Measured:
+    rows = sum(values.values())
+    counts = Counts(rows, {"a": rows, "country": rows}, {"country": values})
+    past = [with_mix(0.78 + number % 5 / 100) for number in range(20)]
+    return measure(batch(40, rows), counts, [], past, required=("a",), is_daily=True, may_be_empty=False)
+
+
+def test_another_mix_of_countries_is_skew_and_names_what_moved() -> None:
+    assert (skewed({"FR": 815, "BE": 185}).values["skew"] or 0) < 0.05
+    cut = skewed({"FR": 300, "BE": 700})
+    assert (cut.values["skew"] or 0) > 0.9
+    assert "country BE: 70.0% of 1000 rows, usual are 20.0%" in cut.observed("skew")
+    assert skewed({"FR": 20, "BE": 40}).values["skew"] is None  # so few rows have no mix
+    foreign = skewed({"ZA": 900, "FR": 80, "BE": 20})
+    assert "country ZA: 90.0% of 1000 rows, usual are 0.0%" in foreign.observed("skew")
+
+
+def test_chance_alone_is_no_skew() -> None:
+    """1,000 batches of 200 rows drawn from the usual mix of ten countries, each beside others of the same."""
+    chance = random.Random(4)
+    usual = {f"C{number}": (10 - number) / 55 for number in range(10)}
+
+    def drawn() -> dict[str, float]:
+        rows = chance.choices(list(usual), list(usual.values()), k=200)
+        return {value: rows.count(value) / 200 for value in usual}
+
+    past = [drawn() for _ in range(1_028)]
+    assert max(skew(mix, past[number : number + 28], 200) or 0 for number, mix in enumerate(past[28:])) < 0.1
+
+
+def test_a_mix_is_usual_after_a_week() -> None:
+    assert usual_mix([{"FR": 1.0}] * 6) is None
+    assert usual_mix([{"FR": 1.0}] * 6 + [{"BE": 1.0}]) == {"FR": pytest.approx(6 / 7), "BE": pytest.approx(1 / 7)}
+
+
+def test_unknown_tracks_are_counted_against_the_usual() -> None:
+    past = [Profile({"a": 1.0}, unknown_tracks=0.02)] * 10
+    one = measure(batch(40), Counts(100, {"a": 100}, {}, 30), [], past, required=("a",), is_daily=True, may_be_empty=False)
+    assert 0.2 < (one.values["unknown_tracks_rise"] or 0) < 0.28
+    assert "30.0% of 100 rows name tracks that no catalogue has, usual are 2.0%" in one.observed("unknown_tracks_rise")
+    few = measure(batch(40), Counts(100, {"a": 100}, {}, 4), [], past, required=("a",), is_daily=True, may_be_empty=False)
+    assert (few.values["unknown_tracks_rise"] or 0) < 0
+
+
+def test_a_profile_is_what_its_mark_tells() -> None:
+    for profile in (with_mix(0.5), Profile({"a": 0.5}, unknown_tracks=0.0), Profile()):
+        assert Profile.of(profile.facts) == profile
