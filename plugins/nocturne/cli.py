@@ -262,6 +262,80 @@ def _show_receipt(receipt: Receipt) -> None:
     print(f"{receipt.tenant}, {receipt.day}: {receipt.seconds:.1f} s")
 
 
+# quarantine ----------------------------------------------------------------------------------------------------------------------
+def list_quarantine(given: Arguments) -> int:
+    """List what stands in quarantine: rows by dataset and reason, without any of their values."""
+    from nocturne.silver.quarantine import refused, standing
+
+    tenant, ledger = _tenant_and_ledger(given.tenant)
+    stands = _table("dataset", "delivered", "quarantined", "batches")
+    for one in standing(tenant, ledger):
+        stands.add_row(one.dataset, f"{one.delivered:,}", f"{one.quarantined:,}", f"{one.batches:,}")
+    _show(stands)
+    if reasons := refused(tenant, ledger, given.datasets):
+        table = _table("dataset", "reason", "rows", "batches", "first", "last")
+        for why in reasons:
+            table.add_row(why.dataset, why.reason, f"{why.rows:,}", f"{why.batches:,}", why.first, why.last)
+        _show(table)
+        print(f"`nocturne quarantine show {tenant.slug} <dataset>` shows examples.")
+    return 0
+
+
+def show_quarantine(given: Arguments) -> int:
+    """Show examples of refused rows, the newest first: where each stands, every reason, and what of it is nobody's personal data."""
+    from nocturne.silver.quarantine import examples
+
+    tenant, _ = _tenant_and_ledger(given.tenant)
+    dataset = next((one for one in tenant.datasets if one.name == given.dataset), None)
+    if dataset is None:
+        from nocturne.errors import PermanentError
+
+        have = ", ".join(one.name for one in tenant.datasets)
+        raise PermanentError(f"The tenant has no dataset {given.dataset!r}.", next_step=f"Choose one of {have}.", tenant=tenant.slug)
+    found = examples(tenant, dataset, _settings(), reason=given.reason, count=given.count)
+    for one in found:
+        print(f"{one.batch}, {one.file}:{one.line}")
+        for reason in one.reasons:
+            print(f"  because  {reason}")
+        for column, value in one.delivered.items():
+            print(f"  {column} = {value}")
+    if not found:
+        print("no such rows")
+    return 0
+
+
+def replay_quarantine(given: Arguments) -> int:
+    """Have the batches with refused rows loaded again by the next night, with the mapping as it is then."""
+    import socket
+
+    from nocturne.silver.quarantine import replay
+
+    tenant, ledger = _tenant_and_ledger(given.tenant)
+    owner = f"quarantine/{socket.gethostname()}/{os.getpid()}"
+    try:
+        with ledger.holding(tenant, owner, wait_seconds=0):
+            chosen = replay(tenant, ledger, datasets=given.datasets, reason=given.reason)
+    finally:
+        ledger.release(tenant, owner)
+    table = _table("dataset", "batches", "first", "last")
+    for name, batches in chosen.items():
+        by_day = sorted(batches, key=lambda batch: batch.rpartition("/")[2])
+        table.add_row(name, f"{len(batches):,}", by_day[0], by_day[-1])
+    _show(table)
+    print("The next night loads them again." if chosen else "Nothing of that kind stands in quarantine.")
+    return 0
+
+
+def _tenant_and_ledger(slug: str) -> tuple[Tenant, Ledger]:
+    from nocturne.ledger import Ledger, migrate
+    from nocturne.tenants import load_tenants
+
+    settings = _settings()
+    tenant = load_tenants(settings.tenants).get(slug)
+    migrate(settings)
+    return tenant, Ledger(settings)
+
+
 # the installation --------------------------------------------------------------------------------------------------------------
 def show_settings(given: Arguments) -> int:
     """Show every setting, its value and where it comes from; secrets are not shown."""
@@ -448,6 +522,21 @@ COMMANDS = (
         _argument("--begins-on", type=_date, help="first day of deliveries (default: today)"),
     )),
     Command("tenants list", "list the tenants", list_tenants),
+    Command("quarantine list", "list what was refused, and why", list_quarantine, (
+        _argument("tenant", help="slug"),
+        _argument("datasets", nargs="*", help="datasets whose reasons are listed; default: all"),
+    )),
+    Command("quarantine show", "show examples of refused rows, without personal data", show_quarantine, (
+        _argument("tenant", help="slug"),
+        _argument("dataset"),
+        _argument("--reason", default="", help="only rows refused for a reason that contains this text"),
+        _argument("--count", type=int, default=5, help="how many (default: 5)"),
+    )),
+    Command("quarantine replay", "have refused rows taken again by the next night", replay_quarantine, (
+        _argument("tenant", help="slug"),
+        _argument("datasets", nargs="*", help="datasets to take again; default: all"),
+        _argument("--reason", default="", help="only batches with a reason that contains this text"),
+    )),
     Command("datasets", "list the datasets that a tenant may deliver", list_datasets),
     Command("schema", "print the JSON Schema of one row of a dataset", show_schema, (
         _argument("dataset"),
@@ -461,7 +550,7 @@ COMMANDS = (
 )  # fmt: skip
 """Every command. Two words are a command below another (`nocturne tenants check`)."""
 
-_GROUPS = {"tenants": "check, list and add tenants"}
+_GROUPS = {"tenants": "check, list and add tenants", "quarantine": "see what was refused, and have it taken again"}
 
 
 def _parser() -> argparse.ArgumentParser:

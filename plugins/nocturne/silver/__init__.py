@@ -2,6 +2,7 @@
 
     rules        what makes a row good, as SQL            pseudonyms   listener_id -> listener_key
     inputs       which rows decide an event date          refining     the station
+    quarantine   what was refused, shown to people, and the way back
 
 Silver is a pure function of bronze and of the declarations: an event date is rebuilt whole from every row that decides it, so neither
 the order in which batches arrive nor their repetition changes a row. Its marks say from which inputs each date was built; a date whose
