@@ -13,7 +13,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Parameter = Annotated[str, Field(pattern=r"^[^\s&=#?%]{1,100}$", description="Name of a parameter of the query.")]
-FieldPath = Annotated[str, Field(min_length=1, max_length=200, description="A field of a JSON object; dots lead into objects in it.")]
+FieldPath = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=200,
+        description="A field of a JSON object; dots lead into objects in it, numbers into arrays (-1: the last).",
+    ),
+]
 Positive = Annotated[int, Field(ge=1)]
 _KAFKA_NAME = re.compile(r"(?!\.{1,2}$)[a-zA-Z0-9._-]+")
 
@@ -74,7 +81,7 @@ class _Counted(_Paged):
 
 
 class PageNumber(_Counted):
-    """`parameter` counts pages, from `first` on. `total`: a field with the number of pages."""
+    """`parameter` counts pages, from `first` on. `total`: a field with the number of pages (digits, perhaps in quotes)."""
 
     kind: Literal["page"]
     parameter: Parameter = "page"
@@ -132,10 +139,14 @@ class Growth(_Strict):
 
 
 class Increment(Growth):
-    """An API's: `parameter` asks for records from a value on, `field` of each record holds its value."""
+    """An API's: `parameter` asks for records from a value on, `field` of each record holds its value.
+
+    `optional`: some records have none, such as what is playing now.
+    """
 
     parameter: Parameter
     field: FieldPath
+    optional: bool = False
 
 
 # databases -----------------------------------------------------------------------------------------------------------------------

@@ -231,7 +231,10 @@ class Source(_Strict):
     connection: str | None = Field(
         None, pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=40, description="Name of an Airflow connection of this tenant."
     )
-    records: str | None = Field(None, description="json: the field of a page that holds the rows; None: the page is the array.")
+    records: str | None = Field(
+        None, description="json: the field of a page that holds the rows (dots lead in); None: the page is the array."
+    )
+    lone_record: bool = Field(False, description="json: a single record may stand there without the array, as where JSON is made of XML.")
     paging: Paging | None = Field(None, description="api: how the page that follows is found; None: there is one page.")
     since: Increment | None = Field(None, description="api: ask for what is new alone.")
     requests_per_minute: Positive | None = Field(None, description="api: ask no faster than this.")
@@ -301,8 +304,8 @@ class Source(_Strict):
             raise ValueError(f"{self.kind}: such a source delivers {_FORMAT_OF[self.kind]}")
         if self.kind == "api" and ("://" in self.location.partition("?")[0] or self.location.startswith("//")):
             raise ValueError("the location of an api source is a path: the host stands in the connection")
-        if self.records is not None and self.format != "json":
-            raise ValueError("only a json source names the field of its records")
+        if (self.records is not None or self.lone_record) and self.format != "json":
+            raise ValueError("only a json source names the field of its records, or has a lone one")
         if (self.format == "xml") != (self.xml is not None):
             raise ValueError("a source of format xml, and only such a one, says in `xml` which elements are rows")
         if self.layout is not None:
@@ -397,7 +400,7 @@ class Source(_Strict):
         """What of this declaration decides what its rows become (mapping, types, condition, estimates, aliases, layout)."""
         deciding = {"dataset", "format", "records", "columns", "map", "where", "estimate"}
         # Without aliases and layout the digest is what it was before there were any: nothing that stands in bronze is loaded again.
-        told = self.model_dump_json(include=deciding | ({"aliases"} if self.aliases else set()))
+        told = self.model_dump_json(include=deciding | {name for name in ("aliases", "lone_record") if getattr(self, name)})
         parts = [part.model_dump_json() for part in (self.layout, self.xml) if part is not None]
         return _digest("".join([told, *parts]))
 

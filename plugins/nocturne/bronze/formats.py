@@ -15,7 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nocturne.bronze.columnar import arrow_rows, arrow_schema
-from nocturne.bronze.mapping import Plan, elements_of_documents, json_path, lines_as_delivered, record, records_as_delivered
+from nocturne.bronze.mapping import (
+    Plan,
+    elements_of_documents,
+    json_path,
+    lines_as_delivered,
+    record,
+    records_as_delivered,
+    records_of,
+)
 from nocturne.bronze.markup import declared_columns, markup_records
 from nocturne.bronze.reading import (
     BATCH,
@@ -139,9 +147,9 @@ class Json:
     def check(self, connection: Connection, batch: Batch, must: Collection[str]) -> Columns:
         """Also raises DeliveryError for a document without the array."""
         connection.register(_ROWS, Reading([batch]).documents().read_all())
-        path = json_path(batch.source.records)
+        records = records_of(batch.source, DOCUMENT)
         kinds = connection.execute(
-            f"SELECT {FILE}, TRY(json_type({DOCUMENT})), TRY(json_type({DOCUMENT}, {text(path)})) FROM {_ROWS} ORDER BY 1"
+            f"SELECT {FILE}, TRY(json_type({DOCUMENT})), TRY(json_type({records})) FROM {_ROWS} ORDER BY 1"
         ).fetchall()
         for file, whole, kind in kinds:
             if whole is None:

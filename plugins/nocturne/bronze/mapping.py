@@ -139,11 +139,23 @@ def record(columns: Collection[str], relation: str = "") -> str:
 
 def elements_of_documents(source: Source, documents: str, document: str) -> str:
     """The elements of the arrays in JSON documents, as lines; `document` is the documents' column."""
-    elements = f"from_json(json_extract({document}, {text(json_path(source.records))}), '[\"JSON\"]')"
+    elements = f"from_json({records_of(source, document)}, '[\"JSON\"]')"
     return (
         f"(SELECT {BATCH}, {FILE}, unnest(generate_series(1, len(elements)))::BIGINT AS {LINE}, unnest(elements)::VARCHAR AS {DELIVERED},"
         f" NULL::VARCHAR AS {UNREADABLE} FROM (SELECT {BATCH}, {FILE}, {elements} AS elements FROM {documents}))"
     )
+
+
+def records_of(source: Source, document: str) -> str:
+    """SQL of the array of a document's records: the field of the whole name, or led to by the dots in it."""
+    field = source.records
+    found = f"json_extract({document}, {text(json_path(field))})"
+    if field is not None and "." in field:
+        way = "$" + "".join(f".{_json_text(name)}" for name in field.split("."))
+        found = f"coalesce({found}, json_extract({document}, {text(way)}))"
+    if source.lone_record:
+        found = f"CASE json_type({found}) WHEN 'OBJECT' THEN json_array({found}) ELSE {found} END"
+    return found
 
 
 def json_path(field: str | None) -> str:

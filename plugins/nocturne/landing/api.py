@@ -155,10 +155,12 @@ class _Session:
 
     def _records(self, url: str, page: Any) -> list[Any]:
         name = self.shelf.source.records
-        if name is not None and not (isinstance(page, dict) and name in page):
+        records = page if name is None else field_of(page, name)
+        if name is not None and records is None:
             there = ", ".join(map(str, page)) if isinstance(page, dict) else type(page).__name__
             raise self.wrong(url, f"has no field {name!r} with records; there is: {there}", "correct `records` in the tenant's file")
-        records = page[name] if name is not None else page
+        if isinstance(records, dict) and self.shelf.source.lone_record:
+            records = [records]
         if not isinstance(records, list):
             raise self.wrong(
                 url, f"holds a {type(records).__name__} where records must be a list", "correct `records` in the tenant's file"
@@ -193,7 +195,7 @@ class _Session:
             found = greatest(since, values)
         except ValueError:
             raise self.wrong(url, f"has a record whose {since.field} is no {since.type}", "correct `since` in the tenant's file") from None
-        if found is None:
+        if found is None and not since.optional:
             raise self.wrong(url, f"has no record with a field {since.field!r}", "correct `since` in the tenant's file")
         return found
 
@@ -294,7 +296,7 @@ def _take_new(session: _Session, day: date, since: Increment, mark: Mark | None)
             return Taken(is_there=True)
         pages = _pages(session, folder, first_url)
         found = greatest(since, [value for page in pages if (value := page.greatest) is not None] + ([begin] if begin else []))
-        if found is None or not any(page.rows for page in pages):
+        if found is None or all(page.greatest is None for page in pages):
             return Taken()
         until = (wanted.until or {}).get(since.field) or not_ahead(since, found, started)
         fresh = _staged(folder, pages)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 
 from nocturne.asking import Cursor, LinkHeader, NextUrl, Offset, PageNumber, Paging
+
+_INDEX: Final = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 
 
 class PagingError(ValueError):
@@ -67,19 +70,25 @@ def _is_last(paging: PageNumber | Offset, answer: Answer, past: int) -> bool:
     if paging.total is None:
         return False
     total = field_of(answer.content, paging.total)
+    if isinstance(total, str) and total.isascii() and total.isdecimal():
+        total = int(total)
     if isinstance(total, bool) or not isinstance(total, int):
         raise PagingError(f"says no number in {paging.total!r} but {_kind(total)}")
     return past >= int(total)
 
 
 def field_of(content: Any, path: str) -> Any:
-    """The value of a field, None where there is none: by its whole name, or led to by the dots in it."""
+    """The value of a field, None where there is none: by its whole name, or led to by the dots in it; numbers lead into arrays."""
     if isinstance(content, Mapping) and path in content:
         return content[path]
     for name in path.split("."):
-        if not isinstance(content, Mapping):
+        if isinstance(content, list) and _INDEX.fullmatch(name):
+            at = int(name)
+            content = content[at] if -len(content) <= at < len(content) else None
+        elif isinstance(content, Mapping):
+            content = content.get(name)
+        else:
             return None
-        content = content.get(name)
     return content
 
 

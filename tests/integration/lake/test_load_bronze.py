@@ -88,6 +88,10 @@ def night_of(settings: Settings, **source: Any) -> Night:
             {"format": "json", "records": "data"},
             {"1": json.dumps({"data": ROWS[:2]}).encode(), "2": json.dumps({"data": ROWS[2:]}).encode()},
         ),
+        (
+            {"format": "json", "records": "a.b", "lone_record": True},
+            {"1": json.dumps({"a": {"b": ROWS[:2]}}).encode(), "2": json.dumps({"a.b": ROWS[2]}).encode()},
+        ),
     ],
 )
 def test_every_format_becomes_the_same_rows(settings: Settings, source: Row, files: Mapping[str, bytes]) -> None:
@@ -286,6 +290,7 @@ NOISE = bytes(range(256)) * 40
         ({"format": "json"}, json.dumps(ROWS).encode()[:-5], "is no JSON document"),
         ({"format": "json"}, b'{"data": []}', "is JSON, but no array as a whole"),
         ({"format": "json", "records": "data"}, b'{"rows": []}', "no array in its field data"),
+        ({"format": "json", "records": "a.b"}, b'{"a": {"b": {}}}', "no array in its field a.b"),
         ({"format": "json"}, b"\x80[]", "is no UTF-8 at byte 0"),
         ({"format": "json"}, b'[{"play_id": "a"}]', "lacks the columns listener_id, ms_played, played_at, track_id"),
     ],

@@ -52,6 +52,11 @@ def test_the_first_page_has_an_address(declared: dict[str, Any], first: str) -> 
         ({"kind": "page"}, f"{URL}&page=9", [], 0, None),
         ({"kind": "page", "first": 0, "total": "pages"}, f"{URL}&page=1", {"pages": 2}, 3, None),
         ({"kind": "page", "first": 0, "total": "pages"}, f"{URL}&page=0", {"pages": 2}, 3, f"{URL}&page=1"),
+        ({"kind": "page", "total": "of.@attr.pages"}, f"{URL}&page=1", {"of": {"@attr": {"pages": "2"}}}, 3, f"{URL}&page=2"),
+        ({"kind": "page", "total": "of.@attr.pages"}, f"{URL}&page=2", {"of": {"@attr": {"pages": "2"}}}, 3, None),
+        ({"kind": "cursor", "field": "rows.-1.at"}, URL, {"rows": [{"at": 9}, {"at": 4}]}, 2, f"{URL}&cursor=4"),
+        ({"kind": "cursor", "field": "rows.0.at"}, f"{URL}&cursor=4", {"rows": []}, 0, None),
+        ({"kind": "cursor", "field": "rows.2.at"}, f"{URL}&cursor=4", {"rows": [{"at": 9}]}, 1, None),
         ({"kind": "offset"}, f"{URL}&offset=10", [], 7, f"{URL}&offset=17"),
         ({"kind": "offset", "total": "count"}, f"{URL}&offset=10", {"count": 17}, 7, None),
         ({"kind": "offset", "more": "has_more"}, f"{URL}&offset=10", {"has_more": False}, 7, None),
@@ -73,7 +78,8 @@ def test_the_link_header_is_followed_and_no_paging_is_one_page() -> None:
         ({"kind": "next_url", "field": "next"}, {"next": 7}, "names no address in 'next' but a int"),
         ({"kind": "cursor", "field": "c"}, {"c": True}, "names no cursor in 'c' but a bool"),
         ({"kind": "cursor", "field": "c", "more": "m"}, {"c": "x"}, "says neither true nor false in 'm' but nothing"),
-        ({"kind": "page", "total": "t"}, {"t": "3"}, "says no number in 't' but a str"),
+        ({"kind": "page", "total": "t"}, {"t": "3 of 5"}, "says no number in 't' but a str"),
+        ({"kind": "cursor", "field": "rows.0"}, {"rows": [{"at": 1}]}, "names no cursor in 'rows.0' but a dict"),
     ],
 )
 def test_a_page_that_does_not_keep_its_word_is_told(declared: dict[str, Any], content: Any, told: str) -> None:
