@@ -247,6 +247,7 @@ class Source(_Strict):
     columns: Mapping[str, str] = Field(default_factory=dict, description="Delivered columns that are no text: DuckDB types.")
     map: Mapping[str, ExpressionText] = Field(default_factory=dict, description="Our column: expression. Empty: columns of the same name.")
     where: Annotated[str, AfterValidator(_checked)] | None = None
+    once: bool = Field(False, description="Of rows of a batch that are equal in all our columns, take one, and leave out the others.")
     estimate: Mapping[str, Estimate] = Field(default_factory=dict)
     aliases: Mapping[str, Alias] = Field(default_factory=dict, description="csv: delivered column: the names that it may have.")
     accept: tuple[Acceptance, ...] = Field((), description="Days whose delivery is right though it is unlike all before.")
@@ -400,7 +401,7 @@ class Source(_Strict):
         """What of this declaration decides what its rows become (mapping, types, condition, estimates, aliases, layout)."""
         deciding = {"dataset", "format", "records", "columns", "map", "where", "estimate"}
         # Without aliases and layout the digest is what it was before there were any: nothing that stands in bronze is loaded again.
-        told = self.model_dump_json(include=deciding | {name for name in ("aliases", "lone_record") if getattr(self, name)})
+        told = self.model_dump_json(include=deciding | {name for name in ("aliases", "lone_record", "once") if getattr(self, name)})
         parts = [part.model_dump_json() for part in (self.layout, self.xml) if part is not None]
         return _digest("".join([told, *parts]))
 

@@ -320,7 +320,7 @@ class _Load:
 
 
 def _left_out(batch: Batch, delivered: int, kept: int) -> int:
-    """Rows that the condition leaves out. Raises PermanentError if rows are missing, or too many, without one."""
+    """Rows that the condition or `once` leaves out. Raises PermanentError if rows are missing, or too many, without one."""
     told = [file.rows for file in batch.manifest.files if file.rows is not None]
     if told and len(told) == len(batch.manifest.files) and sum(told) != delivered:
         raise PermanentError(
@@ -328,7 +328,7 @@ def _left_out(batch: Batch, delivered: int, kept: int) -> int:
             next_step="Report this: no row may be lost or made. Bronze still holds what it held of this batch.",
             tenant=batch.tenant.slug,
         )
-    if kept > delivered or (kept < delivered and not batch.source.where):
+    if kept > delivered or (kept < delivered and not (batch.source.where or batch.source.once)):
         raise PermanentError(
             f"{batch.manifest.dataset}: of {delivered} rows of batch {batch.id}, {kept} came to stand in bronze.",
             next_step="Report this: no row may be lost or made. Bronze still holds what it held of this batch.",

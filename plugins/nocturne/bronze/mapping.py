@@ -177,8 +177,15 @@ def bronze_query(plan: Plan, delivered: str, received: Mapping[str, str], found_
             {", ".join(f"{_ours(column)} AS {name(column)}" for column in plan.dataset.by_name)}
         FROM checked),
         judged AS (SELECT *, {is_bad(plan.dataset)} AS _is_bad FROM told)
-        SELECT *, CASE WHEN _is_bad THEN coalesce({DELIVERED}, to_json({RECORD})::VARCHAR) END AS _delivered FROM judged
+        SELECT *, CASE WHEN _is_bad THEN coalesce({DELIVERED}, to_json({RECORD})::VARCHAR) END AS _delivered FROM judged{_once(plan)}
     """
+
+
+def _once(plan: Plan) -> str:
+    """Of good rows of a batch with the same contents the first, where the source says that one is enough; every other row stays."""
+    if not plan.source.once:
+        return ""
+    return " QUALIFY _is_bad OR _key IS NULL OR row_number() OVER (PARTITION BY _batch, _key, _content ORDER BY _file, _line) = 1"
 
 
 def _ours(column: str) -> str:

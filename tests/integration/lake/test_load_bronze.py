@@ -66,6 +66,24 @@ def night_of(settings: Settings, **source: Any) -> Night:
     return Night(settings, tenant_with({**PLAYS, **source}))
 
 
+# repeats -------------------------------------------------------------------------------------------------------------------------
+def test_of_equal_good_rows_one_is_enough_where_the_source_says_so(settings: Settings) -> None:
+    night = night_of(settings, once=True)
+    bad = {**ROWS[0], "ms_played": "long"}
+    batch = night.deliver(
+        "app", FIRST, {"a": ndjson([ROWS[0], ROWS[0], {**ROWS[0], "country": "FR"}, "?"]), "b": ndjson([bad, bad, "?", ROWS[0]])}
+    )
+    other = night.deliver("app", day(1), [ROWS[0]])
+    night.load()
+    facts = {name: mark.facts for name, mark in night.marks_of("bronze").items()}
+    assert [(facts[name]["rows"], facts[name]["left_out"], facts[name]["problem_rows"]) for name in (batch, other)] == [
+        (8, 2, 4),
+        (1, 0, 0),
+    ]
+    kept = night.rows("bronze", columns="_file, _line", order="_batch, _file, _line")
+    assert [tuple(row.values()) for row in kept] == [("a", 1), ("a", 3), ("a", 4), ("b", 1), ("b", 2), ("b", 3), ("a.ndjson", 1)]
+
+
 # formats -------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("source", "files"),

@@ -10,9 +10,10 @@ from xml.etree import ElementTree
 import pytest
 
 from nocturne.errors import DeliveryError
+from nocturne.gates import gate_bronze
 from nocturne.settings import Settings
 from tests.integration.lake.worlds import Night
-from tests.integration.presets.test_presets import REAL, needs_real, taken
+from tests.integration.presets.test_presets import NIGHT, REAL, needs_real, taken
 from tests.unit.bronze.test_sales_reports import BLOCK, SUMS, report
 
 ERN = REAL / "ddex_ern"
@@ -113,6 +114,7 @@ def test_the_rows_of_an_album(settings: Settings) -> None:
         "release_id": "00094631432057", "artist_id": "659ce13c4419a54f733aabd73783e87c",
     }  # fmt: skip
     assert night.rows("silver", "artists", "artist_id, artist_name") == [{"artist_id": first["artist_id"], "artist_name": "Saeko Shu"}]
+    assert gate_bronze(night.tenant, NIGHT, settings, night.marks).count("batches") == 4
     (release,) = night.rows("silver", "releases", "* EXCLUDE received_on")
     assert release == {
         "release_id": "00094631432057", "title": "Yume no Hajmari", "artist_id": first["artist_id"], "upc": "00094631432057",
