@@ -13,13 +13,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from nocturne import rules
 from nocturne.datasets import Dataset, Personal
 from nocturne.errors import PermanentError
 from nocturne.expressions import check_expression
 from nocturne.lake import BATCH, Connection, duck, table, text
 from nocturne.ledger import Mark, Marks
 from nocturne.settings import Settings
-from nocturne.silver import rules
 from nocturne.silver.refining import QUARANTINE
 from nocturne.tenants import Source, Tenant
 
