@@ -26,6 +26,7 @@ from typing import Any
 
 from benchmarks import CACHE, publish, throwaway_installation
 from benchmarks.warehouse import tenant_of, world_of
+from nocturne.accepting import Acceptance
 from nocturne.lake import duck, table, text
 from nocturne.ledger import MemoryMarks
 from nocturne.settings import Settings
@@ -49,9 +50,11 @@ print("SECONDS", time.perf_counter() - started)
 
 
 def plays_of(world: World, form: str) -> Tenant:
-    """A tenant that delivers a world's plays and nothing else, a file a day."""
+    """A tenant that delivers a world's plays and nothing else, a file a day; the last day may be a few late rows (see `late`)."""
     tenant = tenant_of(world)
-    plays = tenant.sources_of("plays")[0].model_copy(update={"format": form, "location": f"plays/{{day}}.{form}"})
+    accepted = Acceptance(day=world.days[-1], reason="late rows alone")
+    changed = {"format": form, "location": f"plays/{{day}}.{form}", "accept": (accepted,)}
+    plays = tenant.sources_of("plays")[0].model_copy(update=changed)
     return tenant.model_copy(update={"sources": (plays,)})
 
 
