@@ -1,4 +1,4 @@
-"""Station: landing -> bronze. Every delivered row, as delivered and as our columns, with why a value could not be read.
+"""Station: landing -> bronze. Every delivered row as our columns, with its place, why it is bad if it is, and then also its text.
 
     reading     raw files as Arrow batches            formats     every format behind one protocol
     unpacking   compressed bytes as streams           archives    members of zip and tar as files

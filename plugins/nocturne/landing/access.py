@@ -22,10 +22,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from nocturne.errors import PermanentError
-from nocturne.landing.connections import Connection
+from nocturne.landing.connections import Connection, is_here
 from nocturne.landing.paging import with_parameter
 
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _LEEWAY_SECONDS = 30
 _EXTRAS = {
     None: set[str](),
@@ -69,14 +68,14 @@ class Access:
         return cls(url, _auth(way, connection, extra, timeout_seconds), _name(extra) if way == "query" else None)
 
     @property
+    def is_here(self) -> bool:
+        """Whether the address is of this machine."""
+        return is_here(urlsplit(self.url).hostname)
+
+    @property
     def is_open_to_listeners(self) -> bool:
         """Whether a secret travels without encryption."""
-        return self.auth is not None and self.url.startswith("http://") and not is_here(self.url)
-
-
-def is_here(url: str) -> bool:
-    """Whether an address is of this machine: no proxy is asked for it, and nobody listens on the way."""
-    return (urlsplit(url).hostname or "") in _LOOPBACK
+        return self.auth is not None and self.url.startswith("http://") and not self.is_here
 
 
 def _auth(way: str | None, connection: Connection, extra: Mapping[str, Any], timeout_seconds: float) -> httpx.Auth | None:
@@ -104,7 +103,7 @@ def _token_url(extra: Mapping[str, Any]) -> str:
     parts = urlsplit(url) if isinstance(url, str) else None
     if parts is None or not parts.hostname or parts.username or parts.password or parts.query or parts.fragment:
         raise _wrong("the extra field `token_url` must be an address of the form https://host[:port]/path")
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_here(str(url))):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_here(parts.hostname)):
         raise _wrong("the secret is sent to `token_url`, which must be https")
     return str(url)
 
@@ -166,7 +165,7 @@ class _ClientCredentials(httpx.Auth):
     def _fetch(self) -> None:
         told = f"the token's server {self._url}"
         try:
-            with httpx.Client(timeout=self._timeout_seconds, trust_env=not is_here(self._url)) as client:
+            with httpx.Client(timeout=self._timeout_seconds, trust_env=not is_here(urlsplit(self._url).hostname)) as client:
                 answer = client.post(self._url, data=self._asked, auth=self._auth, headers={"Accept": "application/json"})
         except httpx.TransportError as error:
             raise NoTokenError(f"{told} does not answer: {type(error).__name__}", may_pass=True) from None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import random
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -24,9 +23,9 @@ import httpx
 
 from nocturne.asking import Increment, Offset, PageNumber
 from nocturne.errors import DeliveryError, SourceUnavailable
-from nocturne.landing.access import Access, NoTokenError, is_here
+from nocturne.landing.access import Access, NoTokenError
 from nocturne.landing.batches import Shelf, Staged, Taken, write
-from nocturne.landing.connections import Connection, Patience, without_secrets
+from nocturne.landing.connections import Connection, Patience, Pauses, without_secrets
 from nocturne.landing.paging import Answer, PagingError, field_of, first_address, following, with_parameter, without_parameter
 from nocturne.landing.ranges import greatest, marked, not_ahead, reach, reduced
 from nocturne.ledger import Mark
@@ -94,7 +93,7 @@ class _Session:
     patience: Patience
     client: httpx.Client
     pace: _Pace
-    paused_seconds: float = 0.0
+    pauses: Pauses
 
     def get(self, url: str) -> _Got:
         """The page at `url`. Raises SourceUnavailable when patience is at an end."""
@@ -106,12 +105,8 @@ class _Session:
                 reason, asked = str(error), error.pause
                 if asked is not None:
                     reason += f", and asks for {asked:.0f} s of patience"
-            longest = min(self.patience.longest_pause_seconds, self.patience.first_pause_seconds * 2 ** (attempt - 1))
-            pause = random.uniform(longest / 2, longest) if asked is None else asked + random.uniform(0, longest / 2)  # noqa: S311
-            if attempt == self.patience.tries or self.paused_seconds + pause > self.patience.all_pauses_seconds:
+            if not self.pauses.before_next(attempt, asked):
                 break
-            self.paused_seconds += pause
-            time.sleep(pause)
         raise SourceUnavailable(
             f"Source {self.shelf.source.name}: {without_secrets(url)} gave no page, asked {attempt} times: {reason}.",
             next_step="Nothing, if that server is up again soon: the task is tried again by itself, and goes on behind the last page.",
@@ -233,8 +228,8 @@ def take_api(
     access = Access.of(connection, timeout_seconds=patience.timeout_seconds)
     headers = {"Accept": "application/json", "User-Agent": "nocturne"}
     # Proxies of the environment are for other hosts than this one.
-    with httpx.Client(headers=headers, auth=access.auth, timeout=patience.timeout_seconds, trust_env=not is_here(access.url)) as client:
-        session = _Session(shelf, access, patience, client, _Pace(shelf.source.requests_per_minute))
+    with httpx.Client(headers=headers, auth=access.auth, timeout=patience.timeout_seconds, trust_env=not access.is_here) as client:
+        session = _Session(shelf, access, patience, client, _Pace(shelf.source.requests_per_minute), Pauses(patience))
         if access.is_open_to_listeners:
             yield Taken(warnings=[f"{shelf.source.name}: {access.url} is not encrypted; whoever carries it can read the secret"])
         for a_day in wanted:

@@ -12,7 +12,6 @@ from typing import Any, Final, Protocol
 
 from nocturne.manifests import Range
 
-_LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
 _BYTES_AT_ONCE: Final = 8 << 20
 _MESSAGES_AT_ONCE: Final = 500
 _UNKNOWN_BYTES: Final = 1 << 19
@@ -105,8 +104,3 @@ def topic_of(part: str) -> str:
 def at_once(largest: int) -> int:
     """How many messages may be asked for together, when the largest so far had this many bytes (0: none came yet)."""
     return max(1, min(_MESSAGES_AT_ONCE, _BYTES_AT_ONCE // (largest or _UNKNOWN_BYTES)))
-
-
-def is_here(host: str) -> bool:
-    """Whether a host is this machine, so that nobody listens on the way."""
-    return host in _LOOPBACK

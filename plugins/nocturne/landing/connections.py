@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -11,6 +13,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 from nocturne.errors import PermanentError
 
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _TELLING = ("token", "key", "secret", "password", "passwd", "auth", "sig", "credential", "session")
 
 
@@ -100,6 +103,30 @@ class Patience:
     longest_pause_seconds: float = 30
     all_pauses_seconds: float = 180
     timeout_seconds: float = 60
+
+
+class Pauses:
+    """The pauses between one source's tries: growing, random, and within its patience."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self.paused_seconds = 0.0
+
+    def before_next(self, attempt: int, asked_seconds: float | None = None) -> bool:
+        """Pause after the try of number `attempt` (1 is the first), at least as long as the server asked; False: no patience is left."""
+        longest = min(self._patience.longest_pause_seconds, self._patience.first_pause_seconds * 2 ** (attempt - 1))
+        least, most = (longest / 2, longest) if asked_seconds is None else (asked_seconds, asked_seconds + longest / 2)
+        pause = random.uniform(least, most)  # noqa: S311
+        if attempt == self._patience.tries or self.paused_seconds + pause > self._patience.all_pauses_seconds:
+            return False
+        self.paused_seconds += pause
+        time.sleep(pause)
+        return True
+
+
+def is_here(host: str | None) -> bool:
+    """Whether a host is this machine: no proxy is asked for it, and nobody listens on the way."""
+    return host in _LOOPBACK
 
 
 Connections = Callable[[str], Connection]

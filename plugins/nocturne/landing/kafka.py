@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from nocturne.errors import PermanentError
-from nocturne.landing.brokers import BrokerError, Extent, Piece, Span, at_once, is_here, number_of, part_of, topic_of
+from nocturne.landing.brokers import BrokerError, Extent, Piece, Span, at_once, number_of, part_of, topic_of
+from nocturne.landing.connections import Connection, is_here
 from nocturne.landing.messages import instant, line, text_of, texts
 from nocturne.manifests import Range
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
 
-    from nocturne.landing.connections import Connection
 
 _PARTITIONS_AT_ONCE: Final = 32
 _POLL_SECONDS: Final = 0.1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff
@@ -17,12 +17,10 @@ from redis.exceptions import TimeoutError as NoAnswerError
 from redis.retry import Retry
 
 from nocturne.errors import PermanentError
-from nocturne.landing.brokers import BrokerError, Extent, Piece, Span, at_once, is_here, part_of
+from nocturne.landing.brokers import BrokerError, Extent, Piece, Span, at_once, part_of
+from nocturne.landing.connections import Connection, is_here
 from nocturne.landing.messages import instant, line, line_of_fields, refused, texts
 from nocturne.manifests import Range
-
-if TYPE_CHECKING:
-    from nocturne.landing.connections import Connection
 
 _PASSING: Final = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "UNAVAILABLE")
 _CONNECT_SECONDS: Final = 10

@@ -9,7 +9,6 @@ source's patience.
 from __future__ import annotations
 
 import hashlib
-import random
 import time
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
@@ -20,9 +19,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from nocturne.errors import DeliveryError, SourceUnavailable
-from nocturne.landing.access import Access, NoTokenError, is_here
+from nocturne.landing.access import Access, NoTokenError
 from nocturne.landing.batches import Shelf, Staged, Taken, write
-from nocturne.landing.connections import Connection, Patience, without_secrets
+from nocturne.landing.connections import Connection, Patience, Pauses, is_here, without_secrets
 from nocturne.landing.files import Seen, name_in_batch
 
 _AGAIN_DAYS: Final = 7
@@ -40,7 +39,7 @@ class Address:
     def __init__(self, shelf: Shelf, connection: Connection | None, patience: Patience, begins_on: date, day: date) -> None:
         self._shelf = shelf
         self._patience = patience
-        self._paused = 0.0
+        self._pauses = Pauses(patience)
         self._days = [begins_on + timedelta(days=count) for count in range((day - begins_on).days + 1)]
         self._again_from = day - timedelta(days=_AGAIN_DAYS)
         self._scheme, _, self._location = shelf.source.location.partition("://")
@@ -52,7 +51,7 @@ class Address:
             headers={"User-Agent": "nocturne", "Accept-Encoding": "identity"},
             auth=access.auth if access is not None else None,
             timeout=patience.timeout_seconds,
-            trust_env=not is_here(shelf.source.location),
+            trust_env=not is_here(parts.hostname),
         )
 
     def __enter__(self) -> Self:
@@ -116,12 +115,8 @@ class Address:
                 reason = str(error)
             except httpx.InvalidURL as error:
                 raise self._wrong(url, f"is no address: {error}", "Correct the source's location.") from error
-            longest = min(self._patience.longest_pause_seconds, self._patience.first_pause_seconds * 2 ** (attempt - 1))
-            pause = random.uniform(longest / 2, longest)  # noqa: S311
-            if attempt == self._patience.tries or self._paused + pause > self._patience.all_pauses_seconds:
+            if not self._pauses.before_next(attempt):
                 break
-            self._paused += pause
-            time.sleep(pause)
         raise SourceUnavailable(
             f"Source {self._shelf.source.name}: {without_secrets(url)} gave no file: {reason}.",
             next_step="Nothing, if that server is up again soon: the task is tried again by itself.",
@@ -139,7 +134,7 @@ class Address:
             raise self._wrong(
                 self._shelf.source.location, "is another host than its connection's", "Correct the connection or the location."
             )
-        if access.auth is not None and self._scheme == "http" and not is_here(self._shelf.source.location):
+        if access.auth is not None and self._scheme == "http" and not is_here(host):
             raise self._wrong(self._shelf.source.location, "would carry a secret unencrypted", "Use https.")
 
     def _refused(self, url: str, answer: httpx.Response) -> DeliveryError:

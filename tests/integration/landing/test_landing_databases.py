@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +28,7 @@ from nocturne.ledger import MemoryMarks
 from nocturne.manifests import Manifest, read_manifests
 from nocturne.settings import Settings
 from tests.integration.landing.delivering import DAY, tenant_of
+from tests.integration.landing.killing import run
 
 SECRET = "hush/hush"
 FULL = {"kind": "database", "connection": "shop", "dataset": "tracks", "location": "", "database": {"table": "plays"}}
@@ -387,6 +385,7 @@ KILLS = """
 import os, shutil, signal, sqlite3, sys
 from pathlib import Path
 from tests.integration.landing.delivering import DAY, tenant_of
+from tests.integration.landing.killing import killed_at
 import pyarrow.parquet as pq
 import sqlalchemy.dialects.sqlite
 from nocturne.landing import Connection, databases, land
@@ -398,25 +397,9 @@ settings = load_settings(var=Path(sys.argv[1]), master_key="5a" * 32)
 place = Path(sys.argv[1]) / "shop.db"
 watermark = {"column": "n", "type": "number"}
 tenant = tenant_of({"kind": "database", "connection": "shop", "location": "", "database": {"table": "plays", "watermark": watermark}})
-WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir"}
 
 def take(marks):
     return land(tenant, DAY, settings, marks, lambda _: Connection("sqlite", path=str(place)))
-
-def killed_at(step):
-    child = os.fork()
-    if child == 0:
-        seen = 0
-        def watch(event, args):
-            nonlocal seen
-            if event in WRITES or event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR):
-                seen += 1
-                if seen == step:
-                    os.kill(os.getpid(), signal.SIGKILL)
-        sys.addaudithook(watch)
-        take(MemoryMarks())
-        os._exit(0)
-    return os.waitpid(child, 0)[1] != 0
 
 with sqlite3.connect(place) as shop:
     shop.execute("CREATE TABLE plays (n INTEGER, x)")
@@ -426,7 +409,7 @@ step = 0
 while True:
     step += 1
     shutil.rmtree(settings.lake_root, ignore_errors=True)
-    was_killed = killed_at(step)
+    was_killed = killed_at(step, lambda _: take(MemoryMarks()))
     assert len(read_manifests(settings, tenant, "plays")) in (0, 1)
     take(MemoryMarks())
     (manifest,) = read_manifests(settings, tenant, "plays").values()
@@ -459,20 +442,8 @@ print(peak() - before)
 """
 
 
-def in_a_child(code: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        env=os.environ | {"PYTHONPATH": ":".join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_a_kill_before_any_write_leaves_a_whole_batch_or_none(tmp_path: Path) -> None:
-    assert int(in_a_child(KILLS, str(tmp_path))) > 8
+    assert int(run(KILLS, str(tmp_path))) > 8
 
 
 def test_a_server_that_goes_away_amid_rows_is_asked_again(
@@ -516,7 +487,7 @@ def test_two_million_rows_are_read_in_bounded_memory(
     started = time.monotonic()
     connection = shop if way == "postgres" else sqlite_at(tmp_path)
     fields = json.dumps({name: getattr(connection, name) for name in ("scheme", "host", "port", "path", "login", "password")})
-    grew = float(in_a_child(READING, str(settings.var), json.dumps(FULL), fields))
+    grew = float(run(READING, str(settings.var), json.dumps(FULL), fields))
     manifest = batches(settings, FULL)[DAY]
     print(f"{way}: {manifest.bytes / 1e6:.0f} MB of Parquet in {time.monotonic() - started:.1f} s, {grew:.0f} MB of memory more")  # noqa: T201
     assert sum(file.rows or 0 for file in manifest.files) == 2_000_000

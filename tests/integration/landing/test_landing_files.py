@@ -21,6 +21,7 @@ from nocturne.manifests import Manifest, read_manifests
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
 from tests.integration.landing.delivering import DAY, tenant_of
+from tests.integration.landing.killing import run
 
 Deliver = Callable[[str, str | bytes], None]
 EVE = DAY - timedelta(days=1)
@@ -354,11 +355,12 @@ def test_the_marks_of_the_ledger_serve_as_those_in_memory_do(database: Settings,
 
 
 # kills -------------------------------------------------------------------------------------------------------------------------
-KILLS = '''
+KILLS = """
 import hashlib, os, shutil, signal, sys
 from datetime import date
 from pathlib import Path
 from tests.integration.landing.delivering import DAY, tenant_of
+from tests.integration.landing.killing import killed_at
 from nocturne.landing import files, land
 from nocturne.ledger import MemoryMarks
 from nocturne.manifests import read_manifests
@@ -366,7 +368,6 @@ from nocturne.settings import load_settings
 
 root = Path(sys.argv[1])
 tenant = tenant_of({}, {"name": "tracks", "dataset": "tracks", "format": "csv", "location": "tracks/*.csv"})
-WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir"}
 
 def deliver(content):
     for path in (f"plays/{DAY}/a.csv", f"plays/{DAY}/b.csv", "tracks/a.csv"):
@@ -385,22 +386,6 @@ def read(settings):
                 found[file.origin] = content.decode()
     return found
 
-def killed_at(step, settings, marks):
-    """Whether a child that lands was killed before its write number `step`."""
-    child = os.fork()
-    if child == 0:
-        seen = 0
-        def watch(event, args):
-            nonlocal seen
-            if event in WRITES or event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR):
-                seen += 1
-                if seen == step:
-                    os.kill(os.getpid(), signal.SIGKILL)
-        sys.addaudithook(watch)
-        land(tenant, DAY, settings, marks)
-        os._exit(0)
-    return os.waitpid(child, 0)[1] != 0
-
 step, kills = 1, 0
 while True:
     shutil.rmtree(root, ignore_errors=True)
@@ -410,7 +395,7 @@ while True:
     for content in ("old ", "newer "):
         before = read(settings)
         deliver(content)
-        was_killed |= killed_at(step, settings, marks)
+        was_killed |= killed_at(step, lambda _: land(tenant, DAY, settings, marks))
         between = read(settings)
         paths = (f"plays/{DAY}/a.csv", f"plays/{DAY}/b.csv", "tracks/a.csv")
         for group in (paths[:2], paths[2:]):
@@ -425,19 +410,11 @@ while True:
         break
     step += 1
 print(kills)
-'''
+"""
 
 
 def test_a_kill_before_any_write_leaves_whole_batches_and_the_next_run_completes_them(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", KILLS, str(tmp_path / "var")],
-        env=os.environ | {"PYTHONPATH": ":".join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 25
+    assert int(run(KILLS, str(tmp_path / "var"))) > 25
 
 
 def test_the_cost_of_a_night_is_a_look_at_each_file(settings: Settings, deliver: Deliver, marks: MemoryMarks) -> None:

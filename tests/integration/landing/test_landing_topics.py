@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +27,7 @@ from nocturne.settings import Settings
 from nocturne.silver import refine_silver
 from tests.integration.landing.broking import Cluster, redis_server
 from tests.integration.landing.delivering import DAY, tenant_of
+from tests.integration.landing.killing import start
 
 NIGHTS = [DAY + timedelta(days=count) for count in range(5)]
 KAFKA = {"kind": "topic", "connection": "bus", "location": "", "topic": {"system": "kafka", "name": "plays"}}
@@ -559,6 +557,7 @@ KILLS = """
 import json, os, shutil, signal, sys
 from pathlib import Path
 from tests.integration.landing.delivering import DAY, tenant_of
+from tests.integration.landing.killing import killed_at
 from nocturne.landing import Connection, kafka, land, redis_streams, topics
 from nocturne.ledger import MemoryMarks
 from nocturne.manifests import read_manifests
@@ -566,34 +565,21 @@ from nocturne.settings import load_settings
 
 settings = load_settings(var=Path(sys.argv[1]), master_key="5a" * 32)
 connection, source = Connection(**json.loads(sys.argv[2])), json.loads(sys.argv[3])
-WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir"}
 
 def take(marks):
     return land(tenant, DAY, settings, marks, lambda _: connection)
 
-def killed_at(step):
-    child = os.fork()
-    if child == 0:
-        seen = 0
-        def watch(event, args):
-            nonlocal seen
-            if event in WRITES or event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR):
-                seen += 1
-                if seen == step:
-                    os.kill(os.getpid(), signal.SIGKILL)
-        sys.addaudithook(watch)
-        commit = topics._Night._commit
-        topics._Night._commit = lambda *given: seen >= step - 1 and os.kill(os.getpid(), signal.SIGKILL) or commit(*given)
-        take(MemoryMarks())
-        os._exit(0)
-    return os.waitpid(child, 0)[1] != 0
+def take_and_die_before_the_group_is_told(writes):
+    commit = topics._Night._commit
+    topics._Night._commit = lambda *given: writes() >= step - 1 and os.kill(os.getpid(), signal.SIGKILL) or commit(*given)
+    take(MemoryMarks())
 
 step = 0
 while True:
     step += 1
     tenant = tenant_of(source | {"topic": source["topic"] | {"group": f"group-{step}"}})
     shutil.rmtree(settings.lake_root, ignore_errors=True)
-    was_killed = killed_at(step)
+    was_killed = killed_at(step, take_and_die_before_the_group_is_told)
     staged = list(settings.lake_root.rglob("plan.json"))
     noted = json.loads(staged[0].read_bytes()) if staged else None
     print("noted" if staged else "nothing", len(read_manifests(settings, tenant, "plays")), flush=True)
@@ -615,17 +601,6 @@ while True:
         break
 print(f"done {step}")
 """
-
-
-def in_a_child(code: str, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        env=os.environ | {"PYTHONPATH": ":".join(sys.path)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def fields_of(connection: Connection) -> str:
@@ -651,7 +626,7 @@ def test_a_kill_before_any_write_reads_the_same_offsets_again(
     cluster.create("plays", 2)
     grow()
     source, connection = (KAFKA, cluster.connection) if system == "kafka" else (REDIS, stream)
-    child = in_a_child(KILLS, str(tmp_path), fields_of(connection), json.dumps(source))
+    child = start(KILLS, str(tmp_path), fields_of(connection), json.dumps(source))
     assert child.stdin is not None and child.stdout is not None
     steps, noted, said = 0, 0, ""
     for said in child.stdout:
@@ -707,7 +682,7 @@ def test_many_messages_are_read_in_bounded_memory(
             pipe.xadd("plays", {"json": value})
         pipe.execute()
     source, connection = (KAFKA, cluster.connection) if system == "kafka" else (REDIS, stream)
-    child = in_a_child(READING, str(settings.var), fields_of(connection), json.dumps(source))
+    child = start(READING, str(settings.var), fields_of(connection), json.dumps(source))
     out, wrong = child.communicate(timeout=120)
     assert child.returncode == 0, wrong
     grew, seconds, size_of_all = json.loads(out)
