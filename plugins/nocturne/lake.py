@@ -247,7 +247,7 @@ class Table:
         chosen = columns or tuple(kinds)
         files = self.files(parts)
         if not files:
-            return "(SELECT " + ", ".join(f"NULL::{kinds[column]} AS {name(column)}" for column in chosen) + " WHERE false)"
+            return f"({self._no_rows({column: kinds[column] for column in chosen})})"
         return f"(SELECT {', '.join(map(name, chosen))} FROM {self.rows_of(files)})"
 
     def file_names(self, parts: Iterable[str]) -> dict[str, list[str]]:
@@ -266,12 +266,18 @@ class Table:
         return self.rows_of(File(self.path / name, None, 0, 0) for name in names)
 
     def rows_of(self, files: Iterable[File]) -> str:
-        """SQL text for FROM: all columns of these data files, committed or not."""
+        """SQL text for FROM: all columns of these data files, committed or not.
+
+        A file that was written before a column was declared has NULL there; what was written as another type is cast, NULL where it
+        does not fit.
+        """
         paths = ", ".join(text(file.path) for file in files)
-        if self.partition is None:
-            return f"read_parquet([{paths}], hive_partitioning = false)"
-        kind = dict(self.columns)[self.partition]
-        return f"read_parquet([{paths}], hive_partitioning = true, hive_types = {{{text(self.partition)}: {kind}}})"
+        hive = "hive_partitioning = false"
+        if self.partition is not None:
+            hive = f"hive_partitioning = true, hive_types = {{{text(self.partition)}: {dict(self.columns)[self.partition]}}}"
+        written = f"SELECT * FROM read_parquet([{paths}], union_by_name = true, {hive})"
+        declared = ", ".join(f"TRY_CAST({name(column)} AS {kind}) AS {name(column)}" for column, kind in self.columns)
+        return f"(SELECT {declared} FROM ({written} UNION ALL BY NAME {self._no_rows(dict(self.columns))}))"
 
     # changing it
     def replace(self, connection: Connection, query: str, parts: Sequence[str] = ()) -> Written:
@@ -351,6 +357,10 @@ class Table:
         return sorted(str(path.relative_to(self.path)) for path in there)
 
     # within
+    @staticmethod
+    def _no_rows(columns: Mapping[str, str]) -> str:
+        return f"SELECT {', '.join(f'NULL::{kind} AS {name(column)}' for column, kind in columns.items())} WHERE false"
+
     def _open(self) -> DeltaTable | None:
         """The newest version: what was opened before reads only the commits that came since."""
         from deltalake import DeltaTable

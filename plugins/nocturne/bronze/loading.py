@@ -31,6 +31,8 @@ from nocturne.settings import Settings
 from nocturne.tenants import Source, Tenant
 
 STATION: Final = "bronze"
+DECLARED: Final = "declared"
+"""Marks of this name hold each source's declaration as it last was."""
 VERSION: Final = 2
 """Of what this code makes of a batch: a higher one loads all batches again."""
 
@@ -95,17 +97,18 @@ class _Load:
         self.marks = self.ledger.marks(self.tenant, STATION, self.dataset.name)
         self.rules = is_bad(self.dataset)
         self.shapes = Shapes(self.tenant, self.dataset, self.ledger, self.day, self.marks)
-        self.sources: Mapping[str, Source] = {source.name: source for source in self.tenant.sources_of(self.dataset.name)}
+        self.declared: Mapping[str, Source] = {source.name: source for source in self.tenant.sources_of(self.dataset.name)}
+        self.sources = dict(self.declared)
 
     def run(self) -> None:
         """Do what the marks do not say yet."""
         manifests = read_manifests(self.settings, self.tenant, self.dataset.name)
         self._remove(sorted(set(self.marks) - set(manifests)))
-        declared = {batch: manifest for batch, manifest in manifests.items() if manifest.source in self.sources}
-        self._warn_of_undeclared(set(manifests) - set(declared))
-        offsets = self._offsets(declared.values())
-        wanted = {batch: self._fingerprint(manifest, offsets) for batch, manifest in declared.items()}
-        changed = [declared[batch] for batch, mark in wanted.items() if batch not in self.marks or self.marks[batch].fingerprint != mark]
+        self._remember_sources({manifest.source for manifest in manifests.values()})
+        known = {batch: manifest for batch, manifest in manifests.items() if manifest.source in self.sources}
+        offsets = self._offsets(known.values())
+        wanted = {batch: self._fingerprint(manifest, offsets) for batch, manifest in known.items()}
+        changed = [known[batch] for batch, mark in wanted.items() if batch not in self.marks or self.marks[batch].fingerprint != mark]
         if not changed:
             return
         connection = self.connect()
@@ -149,11 +152,26 @@ class _Load:
         zones = calendar.digest(offsets, manifest.received_on) if self._has_instants else ""
         return _digest([VERSION, shape, self.rules, manifest.fingerprint, self.sources[manifest.source].fingerprint, zones])
 
-    def _warn_of_undeclared(self, batches: set[str]) -> None:
-        for source in sorted({batch.rpartition("/")[0] for batch in batches}):
-            self.warnings.append(
-                f"{self.dataset.name}: the source {source} is no longer declared; its batches stay in bronze as they were loaded"
-            )
+    def _remember_sources(self, landed: set[str]) -> None:
+        """Note how sources are declared, and take those that are declared no more, but still stand in landing, as they last were.
+
+        So what they delivered follows when a dataset's columns or rules change, as all other batches do.
+        """
+        noted = self.ledger.marks(self.tenant, DECLARED, self.dataset.name)
+        new = {name: source for name, source in self.declared.items() if name not in noted or noted[name].fingerprint != source.fingerprint}
+        told = {name: Mark(one.fingerprint, {"source": one.model_dump(mode="json", exclude_defaults=True)}) for name, one in new.items()}
+        if told:
+            self.ledger.mark(self.tenant, DECLARED, self.dataset.name, told)
+        for name in sorted(landed - set(self.declared)):
+            try:
+                self.sources[name] = Source.model_validate(noted[name].facts["source"])
+                stays = "its batches stay, as it was last declared"
+            except (KeyError, ValueError):
+                stays = "nothing tells how it was, so its batches stay in bronze as they were loaded"
+            self.warnings.append(f"{self.dataset.name}: the source {name} is no longer declared; {stays}")
+        forgotten = set(noted) - landed - set(self.declared)
+        if forgotten:
+            self.ledger.unmark(self.tenant, DECLARED, self.dataset.name, forgotten)
 
     def _remove(self, gone: list[str]) -> None:
         if not gone:

@@ -10,6 +10,9 @@ from nocturne.postgres import SQL, Composable, Connection, Identifier, Literal, 
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
 
+_TYPE_NAMES = {"timestamptz": "timestamp with time zone"}
+"""What PostgreSQL calls the types that it knows by two names."""
+
 
 @dataclass(frozen=True)
 class Warehoused:
@@ -142,7 +145,7 @@ def table_of(dataset: Dataset) -> Warehoused:
 
 
 def prepare_tables(tenant: Tenant, settings: Settings) -> None:
-    """Make the tenant's tables, add the columns that a newer declaration has, and say in comments what each column means.
+    """Make the tenant's tables, with the columns that a newer declaration adds, or has in another type, and say in comments what each means.
 
     Reads the catalogue once; a table that is as declared is left alone. A column that is no longer declared stays, empty from then on.
     """
@@ -154,22 +157,24 @@ def prepare_tables(tenant: Tenant, settings: Settings) -> None:
                 connection.execute(change)
 
 
-def _columns(connection: Connection, schema: str) -> dict[str, dict[str, str | None]]:
-    """Table -> column -> comment, of a schema; under the column "" the table's own comment."""
+def _columns(connection: Connection, schema: str) -> dict[str, dict[str, tuple[str, str | None]]]:
+    """Table -> column -> (type, comment), of a schema; under the column "" the table's own comment."""
     rows = connection.execute(
-        "SELECT c.relname, coalesce(a.attname, ''), CASE WHEN a.attnum IS NULL THEN obj_description(c.oid, 'pg_class')"
+        "SELECT c.relname, coalesce(a.attname, ''), coalesce(a.kind, ''),"
+        " CASE WHEN a.attnum IS NULL THEN obj_description(c.oid, 'pg_class')"
         " ELSE col_description(c.oid, a.attnum) END FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " LEFT JOIN LATERAL (SELECT attname, attnum FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped"
-        " UNION ALL SELECT NULL, NULL) a ON true WHERE n.nspname = %s AND c.relkind = 'r'",
+        " LEFT JOIN LATERAL (SELECT attname, attnum, format_type(atttypid, atttypmod) AS kind FROM pg_attribute"
+        " WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped"
+        " UNION ALL SELECT NULL, NULL, NULL) a ON true WHERE n.nspname = %s AND c.relkind = 'r'",
         (schema,),
     ).fetchall()
-    found: dict[str, dict[str, str | None]] = {}
-    for table, column, comment in rows:
-        found.setdefault(table, {})[column] = comment
+    found: dict[str, dict[str, tuple[str, str | None]]] = {}
+    for table, column, kind, comment in rows:
+        found.setdefault(table, {})[column] = kind, comment
     return found
 
 
-def _changes(table: Warehoused, there: Mapping[str, str | None] | None, schema: str) -> Iterator[Composable]:
+def _changes(table: Warehoused, there: Mapping[str, tuple[str, str | None]] | None, schema: str) -> Iterator[Composable]:
     """The statements that make `table` what it must be."""
     name = Identifier(schema, table.name)
     if there is None:
@@ -183,11 +188,16 @@ def _changes(table: Warehoused, there: Mapping[str, str | None] | None, schema: 
                 yield SQL("CREATE {} ON {} ({}){}").format(statement(kind), name, listed, end)
         there = {}
     else:
+        other = [column for column, kind, _ in table.columns if column in there and there[column][0] != _TYPE_NAMES.get(kind, kind)]
+        for column in other:
+            # Its rows are all loaded again (their fingerprint holds the types), and views of it are made anew by the next build.
+            yield SQL("ALTER TABLE {} DROP COLUMN {} CASCADE").format(name, Identifier(column))
+        there = {column: told for column, told in there.items() if column not in other}
         for column, kind, _ in table.columns:
             if column not in there:
                 yield SQL("ALTER TABLE {} ADD COLUMN {} {}").format(name, Identifier(column), statement(kind))
-    if there.get("") != table.description:
+    if there.get("", ("", None))[1] != table.description:
         yield SQL("COMMENT ON TABLE {} IS {}").format(name, Literal(table.description))
     for column, _, text in table.columns:
-        if there.get(column) != text:
+        if there.get(column, ("", None))[1] != text:
             yield SQL("COMMENT ON COLUMN {} IS {}").format(Identifier(schema, table.name, column), Literal(text))

@@ -254,7 +254,7 @@ def test_batches_of_a_source_that_is_no_longer_declared_stay(settings: Settings)
     without = Night(settings, tenant_with(PLAYS), night.marks)
     receipt = without.load()
     assert [row["play_id"] for row in without.rows("bronze")] == ["a"]
-    assert receipt.warnings == ("plays: the source web is no longer declared; its batches stay in bronze as they were loaded",)
+    assert receipt.warnings == ("plays: the source web is no longer declared; its batches stay, as it was last declared",)
 
 
 def test_many_batches_are_read_in_few_passes(night: Night) -> None:

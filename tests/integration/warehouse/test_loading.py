@@ -270,6 +270,19 @@ def test_a_table_of_an_older_declaration_gains_its_columns_and_is_loaded_again(s
     assert silver.touched() == {("tracks", None)}
 
 
+def test_a_column_of_another_type_than_before_is_made_anew_and_loaded_again(silver: Silver) -> None:
+    silver.load()
+    with connect(silver.settings, role=silver.tenant.owner_role) as connection:
+        raw = silver.tenant.raw_schema
+        connection.execute(statement(f"ALTER TABLE {raw}.plays ALTER COLUMN ms_played TYPE text"))
+        connection.execute(statement(f"CREATE VIEW {silver.tenant.build_schema}.stg_plays AS SELECT ms_played FROM {raw}.plays"))
+        connection.execute(statement(f"UPDATE {raw}._loaded SET fingerprint = split_part(fingerprint, '/', 1) || '/of_then'"))
+    silver.load()
+    assert silver.rows("SELECT pg_typeof(ms_played)::text, count(*) FROM {raw}.plays GROUP BY 1") == [("bigint", 3)]
+    told = "SELECT col_description('{raw}.plays'::regclass, attnum) FROM pg_attribute WHERE attrelid = '{raw}.plays'::regclass"
+    assert "Milliseconds played" in str(silver.rows(told + " AND attname = 'ms_played'"))
+
+
 def test_a_load_that_is_killed_anywhere_is_finished_by_the_next(silver: Silver) -> None:
     silver.load()
     silver.publish()
