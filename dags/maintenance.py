@@ -1,14 +1,14 @@
-"""One maintenance DAG of Airflow a tenant: once a week, what the lake no longer needs goes."""
+"""One maintenance DAG of Airflow a tenant: once a week, raw files are packed, and what the lake no longer needs goes."""
 
 from __future__ import annotations
 
-from nocturne.orchestration.catalogue import MAINTENANCE
+from nocturne.orchestration.catalogue import MAINTENANCE, PACKING
 from nocturne.orchestration.dags import dag, day_parameter, tenants, weekly_timetable
 from nocturne.orchestration.stations import StationOperator
 
 DOCUMENTATION = """
-Merges small files and removes those that no version of the last `NOCTURNE_KEEP_HOURS` (a week) names. It changes no row, and waits while a
-night holds the tenant. Trigger it by hand when the disk fills up.
+Packs the raw files of landing, merges small files of the lake's tables, and removes those that no version of the last `NOCTURNE_KEEP_HOURS`
+(a week) names. It changes no row, and waits while a night holds the tenant. Trigger it by hand when the disk fills up.
 """
 
 for tenant in tenants("{slug}__maintenance"):
@@ -20,4 +20,5 @@ for tenant in tenants("{slug}__maintenance"):
         params=day_parameter(),
         doc_md=DOCUMENTATION,
     ):
-        StationOperator(task_id=MAINTENANCE.name, station=MAINTENANCE, slug=tenant.slug)
+        packed = StationOperator(task_id=PACKING.name, station=PACKING, slug=tenant.slug)
+        packed >> StationOperator(task_id=MAINTENANCE.name, station=MAINTENANCE, slug=tenant.slug)

@@ -449,6 +449,7 @@ class Tenant(_Strict):
     fiscal_year_start: int = Field(1, ge=1, le=12)
     begins_on: date = Field(description="First day of deliveries.")
     night_at: time = Field(time(3, 0), description="Local time at which the night starts.")
+    encrypts_landing: bool = Field(False, description="Raw files stand encrypted with the tenant's own key.")
     sees_whole_market: bool = Field(False, description="It sees everybody's streams, so that a market share can be said.")
     rules: Rules = Field(default_factory=Rules)
     sources: tuple[Source, ...] = Field(min_length=1)

@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final, NoReturn, Self
 
 from nocturne.bronze.reading import BLOCK, SEND_AGAIN, Batch
-from nocturne.bronze.unpacking import HEAD, Allowance, UnpackingError, compression, unpacked
+from nocturne.bronze.unpacking import HEAD, Allowance, Raw, UnpackingError, compression, unpacked
 from nocturne.errors import DiskFull
 from nocturne.manifests import Delivered
 
@@ -96,25 +96,36 @@ class _Unpacked:
     first: int
 
     def __post_init__(self) -> None:
-        self.path = self.batch.path(self.file)
+        self.raw = self.batch.raw(self.file)
         self.files: list[Delivered] = []
         self.places: dict[str, Path] = {}
 
     def run(self) -> None:
         """Write what is packed."""
-        head = head_of(self.path)
+        head = head_of(self.raw)
         if is_tar(head):
-            self._take(_tar_members(unpacked(self.path, BLOCK)))
-        elif compression(_first_bytes(self.path)):
+            self._take(_tar_members(unpacked(self.raw, BLOCK)))
+        elif compression(self.raw.head()):
             self._run_compressed(head)
         elif is_zip(head):
-            with zip_of(self.path) as archive:
-                if _WORKBOOK not in archive.NameToInfo:
-                    self._take(_zip_members(archive, Allowance(self.file.bytes)))
+            self._run_zip()
+        elif self.plain and self.batch.is_sealed(self.file):
+            self._write(self.file.name, unpacked(self.raw, BLOCK))
+
+    def _run_zip(self) -> None:
+        path = self.batch.path(self.file)
+        if self.batch.is_sealed(self.file):
+            path = self.scratch / f"{self.first}.zip"
+            _copy(unpacked(self.raw, BLOCK), path)
+        with zip_of(path) as archive:
+            if _WORKBOOK not in archive.NameToInfo:
+                self._take(_zip_members(archive, Allowance(self.file.bytes)))
+        if not self.places and self.plain and self.batch.is_sealed(self.file):
+            self._write(self.file.name, unpacked(self.raw, BLOCK))
 
     def _run_compressed(self, head: bytes) -> None:
         if self.plain:
-            self._write(self.file.name, unpacked(self.path, BLOCK))
+            self._write(self.file.name, unpacked(self.raw, BLOCK))
         if is_zip(head) and not (self.plain and is_workbook(self.places[self.file.name])):
             raise UnpackingError("is a compressed zip", _AS_FILES)
 
@@ -139,12 +150,13 @@ class _Unpacked:
     def _check_member(self, name: str, member: str) -> None:
         path = self.places[name]
         try:
-            head = head_of(path)
+            raw = Raw.at(path)
+            head = head_of(raw)
             if is_tar(head) or (is_zip(head) and not is_workbook(path)):
                 raise UnpackingError("is an archive", _AS_FILES)
-            if self.plain and compression(_first_bytes(path)):
+            if self.plain and compression(raw.head()):
                 fresh = path.with_suffix(".plain")
-                _copy(unpacked(path, BLOCK), fresh)
+                _copy(unpacked(raw, BLOCK), fresh)
                 fresh.replace(path)
         except UnpackingError as error:
             raise UnpackingError(f"holds {_safe(member)}, which {error.what}", error.next_step) from error
@@ -155,15 +167,10 @@ def _copy(content: Iterator[bytes], path: Path) -> int:
         return sum(out.write(piece) for piece in content)
 
 
-def _first_bytes(path: Path) -> bytes:
-    with path.open("rb") as raw:
-        return raw.read(HEAD)
-
-
-def head_of(path: Path) -> bytes:
+def head_of(raw: Raw) -> bytes:
     """The first bytes of a file, decompressed if it is compressed."""
     head = b""
-    for piece in unpacked(path, HEAD):
+    for piece in unpacked(raw, HEAD):
         head += piece
         if len(head) >= HEAD:
             break

@@ -10,10 +10,11 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
+from nocturne import at_rest
 from nocturne.bronze import calendar, links
 from nocturne.bronze.archives import scratch_of, without_archives
 from nocturne.bronze.drift import Shapes
@@ -99,6 +100,7 @@ class _Load:
         self.shapes = Shapes(self.tenant, self.dataset, self.ledger, self.day, self.marks)
         self.declared: Mapping[str, Source] = {source.name: source for source in self.tenant.sources_of(self.dataset.name)}
         self.sources = dict(self.declared)
+        self.key = partial(at_rest.landing_key, self.settings, self.tenant)
 
     def run(self) -> None:
         """Do what the marks do not say yet."""
@@ -192,7 +194,7 @@ class _Load:
         groups: dict[tuple[str, Hashable], list[Batch]] = defaultdict(list)
         for manifest in sorted(changed, key=lambda one: one.received_on):
             source = self.sources[manifest.source]
-            batch = Batch(self.tenant, source, manifest, folder_of(self.settings, self.tenant, manifest))
+            batch = Batch(self.tenant, source, manifest, folder_of(self.settings, self.tenant, manifest), key=self.key)
             try:
                 batch.check_files()
                 batch = self._unpacked(batch)

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -27,8 +27,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow.csv import ConvertOptions, InvalidRow, ParseOptions, ReadOptions, open_csv
 
+from nocturne import at_rest
 from nocturne.bronze.encodings import as_utf8
-from nocturne.bronze.unpacking import UnpackingError, unpacked
+from nocturne.bronze.unpacking import Raw, UnpackingError, unpacked
 from nocturne.errors import DeliveryError, NocturneError
 from nocturne.manifests import Delivered, Manifest
 from nocturne.tenants import Layout, Source, Tenant
@@ -62,6 +63,7 @@ class Batch:
     manifest: Manifest
     folder: Path
     places: Mapping[str, Path] = field(default_factory=dict)
+    key: at_rest.Key = field(default=at_rest.no_key, repr=False)
 
     @property
     def id(self) -> str:
@@ -69,8 +71,18 @@ class Batch:
         return self.manifest.batch
 
     def path(self, file: Delivered) -> Path:
-        """Where a file of it stands."""
+        """Where a file of it stands; if it `is_sealed`, only `raw` can read it."""
         return self.places.get(file.name, self.folder / file.name)
+
+    def is_sealed(self, file: Delivered) -> bool:
+        """Whether a file of it does not stand as it was delivered."""
+        return file.name not in self.places and at_rest.is_sealed(self.path(file))
+
+    def raw(self, file: Delivered) -> Raw:
+        """A file of it as it was delivered."""
+        if file.name in self.places:
+            return Raw.at(self.places[file.name])
+        return Raw(partial(at_rest.opened, self.path(file), self.key), file.bytes)
 
     def refuse(self, file: str | None, what: str, next_step: str) -> DeliveryError:
         """The error that says what is wrong with a file of it."""
@@ -88,8 +100,8 @@ class Batch:
             path = self.path(file)
             if not path.is_file():
                 raise self.refuse(file.name, "is in the manifest, but not there", _TAKE_AGAIN)
-            if path.stat().st_size != file.bytes:
-                raise self.refuse(file.name, f"has {path.stat().st_size} bytes, the manifest says {file.bytes}", _TAKE_AGAIN)
+            if (size := at_rest.size_as_delivered(path)) != file.bytes:
+                raise self.refuse(file.name, f"has {size} bytes, the manifest says {file.bytes}", _TAKE_AGAIN)
 
 
 _TAKE_AGAIN: Final = "Remove the batch's folder in landing and run `land` again."
@@ -181,7 +193,7 @@ def chunks(batch: Batch, file: Delivered, block: int = BLOCK) -> Iterator[bytes]
 def stored(batch: Batch, file: Delivered, block: int = BLOCK) -> Iterator[bytes]:
     """The bytes of a file, unpacked if it is compressed."""
     try:
-        yield from unpacked(batch.path(file), block)
+        yield from unpacked(batch.raw(file), block)
     except UnpackingError as error:
         raise batch.refuse(file.name, error.what, error.next_step or SEND_AGAIN) from error
     except OSError as error:

@@ -10,8 +10,9 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Final, Protocol, Self
 
 FREE: Final = 256 << 20
 RATIO: Final = 200
@@ -35,6 +36,24 @@ class UnpackingError(Exception):
         self.what = what
         self.next_step = next_step
         super().__init__(what)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A file as it was delivered: how it is opened (from its first byte, again and again), and its size."""
+
+    open: Callable[[], BinaryIO]
+    size: int
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """The file at a path."""
+        return cls(lambda: path.open("rb"), path.stat().st_size)
+
+    def head(self) -> bytes:
+        """Its first bytes."""
+        with self.open() as raw:
+            return raw.read(HEAD)
 
 
 class _Decompressor(Protocol):
@@ -65,19 +84,18 @@ def compression(head: bytes) -> str | None:
     return None
 
 
-def unpacked(path: Path, block: int) -> Iterator[bytes]:
+def unpacked(file: Raw, block: int) -> Iterator[bytes]:
     """The bytes of a file, decompressed if they are compressed. Raises UnpackingError if they are damaged or too many, and OSError."""
-    with path.open("rb") as raw:
-        head = raw.read(HEAD)
-        raw.seek(0)
-        for magic, what in _UNREAD.items():
-            if head.startswith(magic):
-                raise UnpackingError(f"is {what}, which is not read", "Have it delivered plain, or as gzip, bzip2, xz, zstd, zip or tar.")
-        kind = compression(head)
+    head = file.head()
+    for magic, what in _UNREAD.items():
+        if head.startswith(magic):
+            raise UnpackingError(f"is {what}, which is not read", "Have it delivered plain, or as gzip, bzip2, xz, zstd, zip or tar.")
+    kind = compression(head)
+    with file.open() as raw:
         if kind is None:
             yield from iter(lambda: raw.read(block), b"")
-            return
-        yield from within(_STREAMS[kind](raw, block), path.stat().st_size)
+        else:
+            yield from within(_STREAMS[kind](raw, block), file.size)
 
 
 def within(stream: Iterator[bytes], packed: int) -> Iterator[bytes]:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from nocturne import at_rest
 from nocturne.errors import DeliveryError, DiskFull, LeaseHeld
 from nocturne.ledger import Mark
 from nocturne.manifests import MANIFEST, Delivered, Manifest, Range, batch_folder, batch_id, landing_folder, write_manifest
@@ -123,7 +124,7 @@ class Shelf:
         for file in fresh:
             name = _free(file.name, taken)
             taken.add(name)
-            file.path.replace(folder / name)
+            self._place(file, folder / name)
             files[name] = Delivered(name=name, sha256=file.sha256, bytes=file.bytes, rows=file.rows, origin=file.origin)
         manifest = Manifest(
             tenant=self.tenant.slug,
@@ -139,6 +140,17 @@ class Shelf:
         self.sweep(manifest)
         return manifest
 
+    def _place(self, file: Staged, place: Path) -> None:
+        """Move a file to its place: sealed, if the tenant's files are encrypted, or if it would be taken for a sealed one."""
+        key = at_rest.landing_key(self.settings, self.tenant) if self.tenant.encrypts_landing else None
+        if key is None and not at_rest.is_sealed(file.path):
+            file.path.replace(place)
+            return
+        sealed = file.path.with_name(f".{file.path.name}.sealed")
+        at_rest.seal(file.path, sealed, key, is_plain=True)
+        sealed.replace(place)
+        file.path.unlink()
+
     def sweep(self, manifest: Manifest) -> None:
         """Remove from a batch's folder what its manifest does not name."""
         self._sweep(self.folder(manifest.received_on), {file.name for file in manifest.files})
@@ -151,40 +163,50 @@ class Shelf:
     @contextmanager
     def taking(self, purpose: str, *, wait_seconds: float = 60) -> Iterator[Path]:
         """A folder for what is half taken, ours alone while the block runs; what a killed run left there for the same `purpose` is still
-        in it, what it left for others is removed. Raises LeaseHeld if another run takes from this source for longer than `wait_seconds`,
-        and DiskFull for whatever the block writes.
+        in it, what it left for others is removed. Raises what `alone` raises.
         """
-        around = self.tenant.lake_folder(self.settings.lake_root) / "landing" / _TAKING / self.source.name
-        with _diagnosed(self.tenant, around):
-            around.mkdir(parents=True, exist_ok=True)
-            lock = os.open(around / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                self._wait_for(lock, wait_seconds)
-                for other in around.iterdir():
-                    if other.is_dir() and other.name != purpose:
-                        shutil.rmtree(other)
-                folder = around / purpose
-                folder.mkdir(exist_ok=True)
-                yield folder
-                shutil.rmtree(folder)
-            finally:
-                os.close(lock)  # which gives the lock back, as the end of a killed process does
+        with alone(self.settings, self.tenant, self.source.name, wait_seconds=wait_seconds) as around:
+            for other in around.iterdir():
+                if other.is_dir() and other.name != purpose:
+                    shutil.rmtree(other)
+            folder = around / purpose
+            folder.mkdir(exist_ok=True)
+            yield folder
+            shutil.rmtree(folder)
 
-    def _wait_for(self, lock: int, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise LeaseHeld(
-                        f"Another run is taking from source {self.source.name}, and still was after {seconds:.0f} s.",
-                        next_step="Nothing: the task is tried again by itself when that run has finished.",
-                        tenant=self.tenant.slug,
-                    ) from None
-                time.sleep(0.1)
-            else:
-                return
+
+@contextmanager
+def alone(settings: Settings, tenant: Tenant, source: str, *, wait_seconds: float = 60) -> Iterator[Path]:
+    """The folder of what is half taken from a source, while nobody else changes its batches.
+
+    Raises LeaseHeld if another run takes from it for longer than `wait_seconds`, and DiskFull for whatever the block writes.
+    """
+    around = tenant.lake_folder(settings.lake_root) / "landing" / _TAKING / source
+    with _diagnosed(tenant, around):
+        around.mkdir(parents=True, exist_ok=True)
+        lock = os.open(around / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            _wait_for(lock, tenant, source, wait_seconds)
+            yield around
+        finally:
+            os.close(lock)  # which gives the lock back, as the end of a killed process does
+
+
+def _wait_for(lock: int, tenant: Tenant, source: str, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise LeaseHeld(
+                    f"Another run is taking from source {source}, and still was after {seconds:.0f} s.",
+                    next_step="Nothing: the task is tried again by itself when that run has finished.",
+                    tenant=tenant.slug,
+                ) from None
+            time.sleep(0.1)
+        else:
+            return
 
 
 @contextmanager

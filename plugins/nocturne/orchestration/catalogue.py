@@ -143,6 +143,15 @@ MAINTENANCE = Station(
     ends_change=True,
 )
 
+PACKING = Station(
+    "pack_landing",
+    "nocturne.landing:pack_landing",
+    "raw files of more than `NOCTURNE_PACK_DAYS` ago packed, and encrypted if the tenant's file says so; they hold the same",
+    "no night depends on it: clear the task.",
+    changes_tenant=True,
+    ends_change=True,
+)
+
 TRAINING: Mapping[str, Station] = {
     step: Station(
         step,

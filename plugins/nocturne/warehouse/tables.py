@@ -145,7 +145,7 @@ def table_of(dataset: Dataset) -> Warehoused:
 
 
 def prepare_tables(tenant: Tenant, settings: Settings) -> None:
-    """Make the tenant's tables, with the columns that a newer declaration adds, or has in another type, and say in comments what each means.
+    """Make the tenant's tables, add the columns that a newer declaration has, also those of another type, and comment on each.
 
     Reads the catalogue once; a table that is as declared is left alone. A column that is no longer declared stays, empty from then on.
     """

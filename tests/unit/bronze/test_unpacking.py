@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from nocturne.bronze import unpacking
-from nocturne.bronze.unpacking import UnpackingError, unpacked
+from nocturne.bronze.unpacking import Raw, UnpackingError, unpacked
 from tests.packing import COMPRESSIONS
 
 
 def read(folder: Path, content: bytes, block: int = 4_096) -> bytes:
     (folder / "a").write_bytes(content)
-    return b"".join(unpacked(folder / "a", block))
+    return b"".join(unpacked(Raw.at(folder / "a"), block))
 
 
 @pytest.mark.parametrize("kind", COMPRESSIONS)
@@ -62,7 +62,7 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path, kind: str, monkeyp
     allowed = max(1 << 20, unpacking.RATIO * (tmp_path / "a").stat().st_size)
     seen, largest = 0, 0
     with pytest.raises(UnpackingError, match=r"unpacks to more than \d+ MB"):
-        for piece in unpacked(tmp_path / "a", 65_536):
+        for piece in unpacked(Raw.at(tmp_path / "a"), 65_536):
             seen += len(piece)
             largest = max(largest, len(piece))
     assert seen <= allowed
