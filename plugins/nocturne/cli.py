@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from nocturne.ledger import Ledger
+    from nocturne.marts.rollback import Action
     from nocturne.orchestration.catalogue import Station
     from nocturne.receipts import Receipt
     from nocturne.settings import Settings
@@ -214,19 +215,28 @@ def run_station(given: Arguments) -> int:
 
 
 def _run(station: Station, tenant: Tenant, day: date, settings: Settings, ledger: Ledger, run_id: str, problem: str | None) -> Receipt:
+    from functools import partial
+
+    more: dict[str, Any] = {"failures": {}} if station.name == "raise_alerts" else {}
+    if problem is not None:
+        more["problem"] = problem
+    return _kept(station, partial(station.load(), **more), tenant, day, settings, ledger, run_id)
+
+
+def _kept(
+    station: Station, work: Callable[..., Receipt], tenant: Tenant, day: date, settings: Settings, ledger: Ledger, run_id: str
+) -> Receipt:
+    """Do a station's work under the lease that it needs; what came of it stands in the ledger, also if it failed."""
     from contextlib import nullcontext
     from datetime import UTC, datetime
 
     from nocturne.errors import NocturneError
     from nocturne.receipts import Receipt
 
-    more: dict[str, Any] = {"failures": {}} if station.name == "raise_alerts" else {}
-    if problem is not None:
-        more["problem"] = problem
     started = datetime.now(UTC)
     try:
         with ledger.holding(tenant, run_id, wait_seconds=0) if station.changes_tenant else nullcontext():
-            receipt = station.load()(tenant, day, settings, ledger, **more)
+            receipt = work(tenant, day, settings, ledger)
     except NocturneError as error:
         failed = Receipt(tenant=tenant.slug, day=day, station=station.name, started_at=started, finished_at=datetime.now(UTC))
         ledger.record(failed, run_id=run_id, error=str(error))
@@ -323,6 +333,64 @@ def replay_quarantine(given: Arguments) -> int:
         table.add_row(name, f"{len(batches):,}", by_day[0], by_day[-1])
     _show(table)
     print("The next night loads them again." if chosen else "Nothing of that kind stands in quarantine.")
+    return 0
+
+
+# what is published ----------------------------------------------------------------------------------------------------------------
+def list_published(given: Arguments) -> int:
+    """List the publishes and rollbacks of a tenant, the newest first, and whether publishing is held."""
+    from nocturne.marts import list_publishes
+
+    tenant, _ = _tenant_and_ledger(given.tenant)
+    history, held = list_publishes(tenant, _settings())
+    table = _table("publish", "what", "day", "at", "state of", "rows in", "rows out", "can be undone", "why")
+    for one in history[: given.count]:
+        undone = f"no: {one.barrier}" if one.barrier else "yes" if one.is_kept else "no: no longer kept"
+        table.add_row(
+            str(one.publish_id), one.kind, one.day.isoformat(), f"{one.published_at:%Y-%m-%d %H:%M}", str(one.stands_for),
+            f"{one.inserted:,}", f"{one.deleted:,}", undone, one.reason or "",
+        )  # fmt: skip
+    _show(table)
+    print(held.told if held else "Publishing is not held.")
+    return 0
+
+
+def roll_back(given: Arguments) -> int:
+    """Make the published marts what they were before the newest publish that changed anything (or after the one named by --to), and hold
+    publishing until `nocturne publish release`. It is a publish of its own, which `--to` a later number undoes.
+    """
+    return _steer(given, "roll back", given.to, given.reason)
+
+
+def hold_publishing(given: Arguments) -> int:
+    """Let no night publish until `nocturne publish release`; nights go on to build, and say so."""
+    return _steer(given, "hold", None, given.reason)
+
+
+def release_publishing(given: Arguments) -> int:
+    """Let the next night publish again."""
+    return _steer(given, "release", None, "")
+
+
+def _steer(given: Arguments, action: Action, publish_id: int | None, reason: str) -> int:
+    import getpass
+    import socket
+    import uuid
+    from datetime import UTC, datetime
+    from functools import partial
+
+    from nocturne.marts import steer_marts
+    from nocturne.orchestration.catalogue import STEER
+
+    tenant, ledger = _tenant_and_ledger(given.tenant)
+    by, run_id = f"{getpass.getuser()} at a terminal", f"terminal/{socket.gethostname()}/{uuid.uuid4()}"
+    steer = partial(steer_marts, action=action, publish_id=publish_id, reason=reason, asked=run_id, by=by)
+    receipt = _kept(STEER, steer, tenant, tenant.business_day(datetime.now(UTC)), _settings(), ledger, run_id)
+    _show_receipt(receipt)
+    if action == "release":
+        print(f"The next night publishes; `nocturne run publish_marts {tenant.slug}` does it now.")
+    else:
+        print(f"Publishing is held until `nocturne publish release {tenant.slug}`.")
     return 0
 
 
@@ -537,6 +605,22 @@ COMMANDS = (
         _argument("datasets", nargs="*", help="datasets to take again; default: all"),
         _argument("--reason", default="", help="only batches with a reason that contains this text"),
     )),
+    Command("publish list", "list publishes and rollbacks, and whether publishing is held", list_published, (
+        _argument("tenant", help="slug"),
+        _argument("--count", type=int, default=30, help="how many (default: 30)"),
+    )),
+    Command("publish rollback", "take back what was published last, and hold publishing", roll_back, (
+        _argument("tenant", help="slug"),
+        _argument("--to", type=int, help="the publish whose state is to stand (0: before the first)"),
+        _argument("--reason", required=True, help="why; whoever finds publishing held reads it"),
+    )),
+    Command("publish hold", "let no night publish until it is released", hold_publishing, (
+        _argument("tenant", help="slug"),
+        _argument("--reason", required=True, help="why; whoever finds publishing held reads it"),
+    )),
+    Command("publish release", "let the next night publish again", release_publishing, (
+        _argument("tenant", help="slug"),
+    )),
     Command("datasets", "list the datasets that a tenant may deliver", list_datasets),
     Command("schema", "print the JSON Schema of one row of a dataset", show_schema, (
         _argument("dataset"),
@@ -550,7 +634,11 @@ COMMANDS = (
 )  # fmt: skip
 """Every command. Two words are a command below another (`nocturne tenants check`)."""
 
-_GROUPS = {"tenants": "check, list and add tenants", "quarantine": "see what was refused, and have it taken again"}
+_GROUPS = {
+    "tenants": "check, list and add tenants",
+    "quarantine": "see what was refused, and have it taken again",
+    "publish": "see what was published, and take it back",
+}
 
 
 def _parser() -> argparse.ArgumentParser:

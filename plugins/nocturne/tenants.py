@@ -578,6 +578,16 @@ class Tenant(_Strict):
         return f"{self.slug}__maintenance"
 
     @property
+    def rollback_dag(self) -> str:
+        """Id of the DAG that takes published marts back."""
+        return f"{self.slug}__rollback"
+
+    @property
+    def dags(self) -> tuple[str, ...]:
+        """Ids of all its DAGs."""
+        return self.nightly_dag, self.training_dag, self.maintenance_dag, self.rollback_dag
+
+    @property
     def models_asset(self) -> str:
         """Name of the asset whose event starts training."""
         return f"{self.slug}__models_due"

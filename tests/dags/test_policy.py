@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from nocturne.tenants import load_tenants
 
 PROJECT = Path(__file__).resolve().parents[2]
+FILES = ("nightly.py", "training.py", "maintenance.py", "rollback.py")
 GOOD = """
 name: A label
 time_zone: America/New_York
@@ -48,7 +50,7 @@ def parse(name: str) -> dict[str, Any]:
 
 
 def all_tasks(folder: Path) -> Iterator[tuple[Any, Any]]:
-    for file in ("nightly.py", "training.py", "maintenance.py"):
+    for file in FILES:
         for dag in parse(file).values():
             for task in dag.tasks:
                 yield dag, task
@@ -72,6 +74,23 @@ def test_nothing_flows_around_a_gate(folder: Path) -> None:
         assert dag.get_task(gate).upstream_task_ids == {before}
         assert dag.get_task(after).upstream_task_ids == {gate}
         assert dag.get_task(after).trigger_rule == "all_success"
+
+
+def test_a_person_says_in_a_form_what_is_taken_back(folder: Path) -> None:
+    dag = parse("rollback.py")["first_label__rollback"]
+    assert dag.schedule is None
+    assert [task.task_id for task in dag.tasks] == ["steer_marts"]
+    assert {name: dag.params[name] for name in dag.params} == {"action": "roll back", "publish": None, "reason": ""}
+    context = {
+        "params": {"action": "roll back", "publish": 7, "reason": "wrong prices"},
+        "dag_run": SimpleNamespace(dag_id="d", run_id="r"),
+    }
+    more = dag.get_task("steer_marts")._extra(None, context)
+    assert more == {"action": "roll back", "publish_id": 7, "reason": "wrong prices", "asked": "d/r", "by": "Airflow's run r"}
+    assert [task.task_id for task in parse("maintenance.py")["first_label__maintenance"].topological_sort()] == [
+        "tidy_lake",
+        "trim_journal",
+    ]
 
 
 def test_alerts_are_raised_whatever_happened(folder: Path) -> None:
@@ -114,11 +133,7 @@ def test_a_dag_is_written_the_same_at_every_parse(folder: Path) -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 
     def written() -> dict[str, str]:
-        return {
-            dag_id: json.dumps(DagSerialization.to_dict(dag), sort_keys=True)
-            for file in ("nightly.py", "training.py", "maintenance.py")
-            for dag_id, dag in parse(file).items()
-        }
+        return {dag_id: json.dumps(DagSerialization.to_dict(dag), sort_keys=True) for file in FILES for dag_id, dag in parse(file).items()}
 
     assert written() == written()
 

@@ -414,7 +414,7 @@ def test_a_time_zone_changes_at_an_instant_and_the_first_reaches_back() -> None:
 NAMES: dict[str, Callable[[Tenant], tuple[str, ...]]] = {
     "schemas": lambda tenant: tenant.schemas,
     "roles": lambda tenant: (tenant.owner_role, tenant.reader_role),
-    "DAGs and assets": lambda tenant: (tenant.nightly_dag, tenant.training_dag, tenant.maintenance_dag, tenant.models_asset),
+    "DAGs and assets": lambda tenant: (*tenant.dags, tenant.models_asset),
     "connections": lambda tenant: tuple(tenant.connection_id(name) for name in ("shop", "a", "a_b", "b", "shop_a")),
     "environment variables": lambda tenant: tuple(f"AIRFLOW_CONN_{tenant.connection_id(name).upper()}" for name in ("shop", "a", "a_b")),
     "models": lambda tenant: tuple(tenant.model_name(problem) for problem in ("churn", "genre")),
@@ -443,7 +443,7 @@ def test_every_name_fits_where_it_is_used(slug: str) -> None:
     for name in (*tenant.schemas, tenant.owner_role, tenant.reader_role):
         assert re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", name)
         assert not name.startswith("pg_")
-    for name in (tenant.nightly_dag, tenant.training_dag, tenant.maintenance_dag, tenant.models_asset):
+    for name in (*tenant.dags, tenant.models_asset):
         assert re.fullmatch(r"[A-Za-z0-9_.~:+-]{1,250}", name)
     assert re.fullmatch(r"[A-Z0-9_]+", tenant.connection_id("shop").upper())
 

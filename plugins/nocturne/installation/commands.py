@@ -165,7 +165,7 @@ def start_services(settings: Settings, display: Display, processes: Processes, n
 
 def wait_for_dags(api: AirflowApi, roll: Roll, processes: Processes, seconds: float = 120) -> None:
     """Wait until Airflow knows the tenants' DAGs. Raises PermanentError with its import errors if it does not in time."""
-    wanted = [dag for tenant in roll.tenants.values() for dag in (tenant.nightly_dag, tenant.training_dag, tenant.maintenance_dag)]
+    wanted = [dag for tenant in roll.tenants.values() for dag in tenant.dags]
     deadline = time.monotonic() + seconds
     while wanted := [dag for dag in wanted if not api.dag_is_known(dag)]:
         if time.monotonic() > deadline:

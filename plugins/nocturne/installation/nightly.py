@@ -60,9 +60,8 @@ class TenantNight:
         if not any(run["state"] == "success" for run in nights) and self.day > self.tenant.begins_on:
             self.steps.append(Step("history", self.tenant.nightly_dag, self.day - timedelta(days=1)))
         self.steps.append(Step("night", self.tenant.nightly_dag, self.day))
-        self.api.unpause(self.tenant.nightly_dag)
-        self.api.unpause(self.tenant.training_dag)
-        self.api.unpause(self.tenant.maintenance_dag)
+        for dag in self.tenant.dags:
+            self.api.unpause(dag)
 
     @property
     def current(self) -> Step | None:

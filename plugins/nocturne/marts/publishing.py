@@ -8,8 +8,9 @@ from datetime import date
 
 from nocturne.errors import BuildFailed
 from nocturne.ledger import Marks, utc_now
-from nocturne.marts import builds
+from nocturne.marts import builds, journal
 from nocturne.marts.builds import Build, Mart
+from nocturne.marts.journal import Journal
 from nocturne.postgres import SQL, Composable, Connection, Identifier, Literal, at_write, connect, exclusion, statement
 from nocturne.receipts import Entry, Receipt
 from nocturne.settings import Settings
@@ -24,13 +25,16 @@ def publish_marts(tenant: Tenant, day: date, settings: Settings, ledger: Marks) 
     """Make the published marts equal to the built ones, in one transaction.
 
     Reads `<slug>_build`: of marts by date the dates that `_changed` names, of the others, and after a whole build of all, every row.
-    Writes the rows of `<slug>_marts` that differ, `_publishes`, and clears what the build has worked in from the `_touched` tables.
-    A re-run finds the build published and does nothing. Raises BuildFailed if the last build is not complete, DatabaseUnavailable.
+    Writes the rows of `<slug>_marts` that differ, `_publishes`, the journal that undoes it, and clears what the build has worked in from
+    the `_touched` tables. While publishing is held (after a rollback) it writes nothing, and says so in a warning. A re-run finds the build
+    published and does nothing. Raises BuildFailed if the last build is not complete, DatabaseUnavailable.
     """
     started = utc_now()
+    warnings: tuple[str, ...] = ()
     builds.prepare(tenant, settings)
     with connect(settings, role=tenant.owner_role) as connection:
         connection.execute(statement(exclusion(tenant)))
+        journal.prepare(connection, tenant)
         build = builds.last_build(connection, tenant)
         if build is None or not build.is_finished:
             raise BuildFailed(
@@ -39,37 +43,54 @@ def publish_marts(tenant: Tenant, day: date, settings: Settings, ledger: Marks) 
                 tenant=tenant.slug,
                 day=day,
             )
-        entries = [Entry(name="publish", skipped=True)] if build.is_published else list(_publish(connection, tenant, build, day))
+        held = journal.hold_in_force(connection, tenant)
+        if held:
+            entries, warnings = [Entry(name="publish", skipped=True, facts={"held": True})], (held.told,)
+        elif build.is_published:
+            entries = [Entry(name="publish", skipped=True)]
+        else:
+            entries = list(_publish(connection, tenant, build, day))
     at_write("committed the publish")
-    finished = utc_now()
-    return Receipt(tenant=tenant.slug, day=day, station="publish_marts", started_at=started, finished_at=finished, entries=tuple(entries))
+    return Receipt(
+        tenant=tenant.slug,
+        day=day,
+        station="publish_marts",
+        started_at=started,
+        finished_at=utc_now(),
+        entries=tuple(entries),
+        warnings=warnings,
+    )
 
 
 def _publish(connection: Connection, tenant: Tenant, build: Build, day: date) -> Iterator[Entry]:
     # A reader of hours must not hold up the night for ever: the task is tried again.
-    _run(connection, SQL("SET LOCAL lock_timeout = '60s'"))
-    publish_id = _next_publish(connection, tenant)
+    run(connection, SQL("SET LOCAL lock_timeout = '60s'"))
+    publish_id = next_publish(connection, tenant)
+    kept = Journal(connection, tenant, publish_id)
+    kept.begin(day, kind="publish", build_id=build.build_id, stands_for=publish_id, asked=None, reason=None)
     for mart in build.marts:
-        exchange = Exchange(connection, tenant, mart, is_whole=build.is_full)
+        exchange = Exchange(connection, tenant, mart, kept, is_whole=build.is_full)
         changed_on = exchange.changed_dates()
-        exchange.shape_table(describe=build.is_full)
-        deleted, inserted = exchange.exchange_rows()
-        _note(connection, tenant, publish_id, day, mart.name, inserted, deleted)
+        is_reshaped = exchange.shape_table(describe=build.is_full)
+        deleted, inserted = exchange.take_build(is_kept=not is_reshaped)
+        note(connection, tenant, publish_id, day, mart.name, inserted, deleted)
         counts = {"inserted": inserted, "deleted": deleted}
         yield Entry(name=mart.name, counts=counts, event_dates=changed_on, facts={"publish_id": publish_id})
     for name, count in _drop_others(connection, tenant, build.marts):
-        _note(connection, tenant, publish_id, day, name, 0, count)
+        kept.note_barrier(name, "the mart was removed")
+        note(connection, tenant, publish_id, day, name, 0, count)
         yield Entry(name=name, counts={"inserted": 0, "deleted": count}, facts={"publish_id": publish_id, "dropped": True})
     _clear(connection, tenant, build)
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """Bringing one published mart to the built one."""
+    """Bringing one published mart to the built one, or back to what it was."""
 
     connection: Connection
     tenant: Tenant
     mart: Mart
+    journal: Journal
     is_whole: bool
 
     @property
@@ -87,38 +108,71 @@ class Exchange:
         query = SQL("SELECT changed_on FROM {} WHERE model = %s ORDER BY changed_on").format(self._log)
         return tuple(row[0] for row in self.connection.execute(query, (self.mart.name,)))
 
-    def shape_table(self, *, describe: bool) -> None:
-        """Give the published table the built one's columns, key and indexes; with `describe`, also what its columns mean."""
+    def shape_table(self, *, describe: bool) -> bool:
+        """Give the published table the built one's columns, key and indexes; with `describe`, also what its columns mean.
+
+        True if columns that stood there changed: rows of the old shape are not kept, so the journal notes that this is not undone.
+        """
         wanted, there = self._columns(self.tenant.build_schema), self._columns(self.tenant.marts_schema)
         if not there:
             self._create()
             describe = True
-        for change in self._column_changes(wanted, there) if there else ():
-            _run(self.connection, change)
+        changes = list(self._column_changes(wanted, there)) if there else []
+        for change in changes:
+            run(self.connection, change)
+        if changes:
+            self.journal.note_barrier(self.mart.name, _told_changes(wanted, there))
         if describe:
             for comment in self._comments(wanted):
-                _run(self.connection, comment)
+                run(self.connection, comment)
+        return bool(changes)
 
-    def exchange_rows(self) -> tuple[int, int]:
-        """Delete the rows that are no longer so, insert those that are new; how many of each. Rows that are alike are left alone."""
-        columns = SQL(", ").join(map(Identifier, self._columns(self.tenant.build_schema)))
+    def take_build(self, *, is_kept: bool = True) -> tuple[int, int]:
+        """Bring the rows to the built ones: (deleted, inserted). With `is_kept`, the journal keeps what undoes it."""
+        columns = self.columns
         built = SQL("SELECT {} FROM {} {}").format(columns, self.built, self._scope)
-        published = SQL("SELECT {} FROM {} {}").format(columns, self.published, self._scope)
+        if self.is_empty():
+            self.journal.note_empty(self.mart)
+            inserted = run(self.connection, SQL("INSERT INTO {0} ({1}) SELECT {1} FROM {2}").format(self.published, columns, self.built))
+            self._tell_planner(inserted)
+            return 0, inserted
+        return self.exchange_rows(built, SQL("SELECT {} FROM {} {}").format(columns, self.published, self._scope), is_kept=is_kept)
+
+    def exchange_rows(self, wanted: Composable, standing: Composable, *, is_kept: bool = True) -> tuple[int, int]:
+        """Delete the rows of `standing` that are not among the `wanted`, insert those that are new: (deleted, inserted).
+
+        Both are queries, `standing` one of rows of the published mart. Rows that are alike are left alone.
+        """
         went = Identifier(f"{self.mart.name}__went")
         same_key = SQL(" AND ").join(SQL("standing.{0} = went.{0}").format(Identifier(column)) for column in self.mart.key)
-        into = SQL("INSERT INTO {} ({}) ").format(self.published, columns)
-        standing = self.connection.execute(SQL("SELECT FROM {} LIMIT 1").format(self.published)).fetchone()
-        if standing is None:
-            deleted, inserted = 0, _run(self.connection, into + SQL("SELECT {} FROM {}").format(columns, self.built))
-        else:
-            _run(self.connection, SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS {} EXCEPT {}").format(went, published, built))
-            deleted = _run(
-                self.connection, SQL("DELETE FROM {} AS standing USING {} AS went WHERE {}").format(self.published, went, same_key)
-            )
-            inserted = _run(self.connection, into + SQL("{} EXCEPT {}").format(built, published))
-        if inserted > _MANY:
-            _run(self.connection, SQL("ANALYZE {}").format(self.published))
+        deleted = run(self.connection, SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS {} EXCEPT {}").format(went, standing, wanted))
+        if deleted:
+            if is_kept:
+                self.journal.keep_gone(self.mart, went)
+            run(self.connection, SQL("DELETE FROM {} AS standing USING {} AS went WHERE {}").format(self.published, went, same_key))
+        insert: Composable = SQL("INSERT INTO {} ({}) {} EXCEPT {}").format(self.published, self.columns, wanted, standing)
+        inserted = run(self.connection, self.journal.keeping_came(self.mart, insert) if is_kept else insert)
+        if inserted and is_kept:
+            self.journal.note_changed(self.mart)
+        self._tell_planner(inserted)
         return deleted, inserted
+
+    def is_empty(self) -> bool:
+        """Whether the published mart has no rows."""
+        return self.connection.execute(SQL("SELECT FROM {} LIMIT 1").format(self.published)).fetchone() is None
+
+    @property
+    def columns(self) -> Composable:
+        """The published mart's columns, for a statement."""
+        return SQL(", ").join(map(Identifier, self._columns(self.tenant.marts_schema)))
+
+    def columns_of(self, alias: str) -> Composable:
+        """The same, of a relation that goes by `alias`."""
+        return SQL(", ").join(Identifier(alias, name) for name in self._columns(self.tenant.marts_schema))
+
+    def _tell_planner(self, inserted: int) -> None:
+        if inserted > _MANY:
+            run(self.connection, SQL("ANALYZE {}").format(self.published))
 
     @property
     def _log(self) -> Identifier:
@@ -142,8 +196,8 @@ class Exchange:
 
     def _create(self) -> None:
         key = SQL(", ").join(map(Identifier, self.mart.key))
-        _run(self.connection, SQL("CREATE TABLE {} (LIKE {}, PRIMARY KEY ({}))").format(self.published, self.built, key))
-        _run(self.connection, SQL("GRANT SELECT ON {} TO {}").format(self.published, Identifier(self.tenant.reader_role)))
+        run(self.connection, SQL("CREATE TABLE {} (LIKE {}, PRIMARY KEY ({}))").format(self.published, self.built, key))
+        run(self.connection, SQL("GRANT SELECT ON {} TO {}").format(self.published, Identifier(self.tenant.reader_role)))
         others = self.connection.execute(
             "SELECT array(SELECT a.attname::text FROM unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)"
             " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum ORDER BY k.place)"
@@ -151,7 +205,7 @@ class Exchange:
             (f"{self.tenant.build_schema}.{self.mart.name}",),
         ).fetchall()
         for (columns,) in others:
-            _run(self.connection, SQL("CREATE INDEX ON {} ({})").format(self.published, SQL(", ").join(map(Identifier, columns))))
+            run(self.connection, SQL("CREATE INDEX ON {} ({})").format(self.published, SQL(", ").join(map(Identifier, columns))))
 
     def _column_changes(self, wanted: dict[str, str], there: dict[str, str]) -> Iterator[Composable]:
         """Statements for the columns that newer code has, no longer has, or has with another type.
@@ -174,32 +228,39 @@ class Exchange:
             yield SQL("COMMENT ON COLUMN {} IS {}").format(column, Literal(self.mart.columns.get(name, "")))
 
 
-def _run(connection: Connection, text: Composable) -> int:
-    """Run one statement of the publish; the number of rows that it wrote."""
+def _told_changes(wanted: dict[str, str], there: dict[str, str]) -> str:
+    came, went = sorted(wanted.keys() - there.keys()), sorted(there.keys() - wanted.keys())
+    other = sorted(name for name in wanted.keys() & there.keys() if wanted[name] != there[name])
+    parts = (("came", came), ("went", went), ("have another type", other))
+    return "; ".join(f"the columns {', '.join(names)} {what}" for what, names in parts if names)
+
+
+def run(connection: Connection, text: Composable) -> int:
+    """Run one statement of a publish; the number of rows that it wrote."""
     count: int = connection.execute(text).rowcount
     at_write("publish")
     return count
 
 
-def _next_publish(connection: Connection, tenant: Tenant) -> int:
-    journal = Identifier(tenant.marts_schema, "_publishes")
+def next_publish(connection: Connection, tenant: Tenant) -> int:
+    """The number of the publish that now begins; makes the table that tells readers of publishes."""
+    told = Identifier(tenant.marts_schema, "_publishes")
     if connection.execute("SELECT to_regclass(%s)", (f"{tenant.marts_schema}._publishes",)).fetchone() == (None,):
-        _run(
+        run(
             connection,
             SQL(
                 "CREATE TABLE {} (publish_id bigint NOT NULL, day date NOT NULL, published_at timestamptz NOT NULL, mart text NOT NULL,"
                 " inserted bigint NOT NULL, deleted bigint NOT NULL, PRIMARY KEY (publish_id, mart))"
-            ).format(journal),
+            ).format(told),
         )
-        _run(
-            connection, SQL("COMMENT ON TABLE {} IS {}").format(journal, Literal("What each publish changed. One row a publish and mart."))
-        )
-        _run(connection, SQL("GRANT SELECT ON {} TO {}").format(journal, Identifier(tenant.reader_role)))
-    row = connection.execute(SQL("SELECT coalesce(max(publish_id), 0) + 1 FROM {}").format(journal)).fetchone()
+        run(connection, SQL("COMMENT ON TABLE {} IS {}").format(told, Literal("What each publish changed. One row a publish and mart.")))
+        run(connection, SQL("GRANT SELECT ON {} TO {}").format(told, Identifier(tenant.reader_role)))
+    row = connection.execute(SQL("SELECT coalesce(max(publish_id), 0) + 1 FROM {}").format(told)).fetchone()
     return int(row[0]) if row else 1
 
 
-def _note(connection: Connection, tenant: Tenant, publish_id: int, day: date, mart: str, inserted: int, deleted: int) -> None:
+def note(connection: Connection, tenant: Tenant, publish_id: int, day: date, mart: str, inserted: int, deleted: int) -> None:
+    """Tell readers what this publish did to a mart."""
     connection.execute(
         SQL("INSERT INTO {} VALUES (%s, %s, now(), %s, %s, %s)").format(Identifier(tenant.marts_schema, "_publishes")),
         (publish_id, day, mart, inserted, deleted),
@@ -219,7 +280,7 @@ def _drop_others(connection: Connection, tenant: Tenant, marts: Sequence[Mart]) 
     for (name,) in rows:
         table = Identifier(tenant.marts_schema, name)
         count = connection.execute(SQL("SELECT count(*) FROM {}").format(table)).fetchone()
-        _run(connection, SQL("DROP TABLE {}").format(table))
+        run(connection, SQL("DROP TABLE {}").format(table))
         dropped.append((str(name), int(count[0]) if count else 0))
     return dropped
 
@@ -229,11 +290,11 @@ def _clear(connection: Connection, tenant: Tenant, build: Build) -> None:
     raw, built = tenant.raw_schema, tenant.build_schema
     for table in builds.TOUCHED:
         connection.execute(statement(f"DELETE FROM {raw}.{table} WHERE touched_at <= %s"), (build.started_at,))
-    _run(connection, statement(f"DELETE FROM {built}._changed"))
+    run(connection, statement(f"DELETE FROM {built}._changed"))
     if not builds.is_touched_since(connection, tenant, build.started_at):
         for table in ("int_affected", "int_affected_subscribers"):
             if connection.execute("SELECT to_regclass(%s)", (f"{built}.{table}",)).fetchone() != (None,):
-                _run(connection, statement(f"DELETE FROM {built}.{table}"))
+                run(connection, statement(f"DELETE FROM {built}.{table}"))
     connection.execute(statement(f"UPDATE {built}._builds SET published_at = clock_timestamp() WHERE build_id = %s"), (build.build_id,))
     connection.execute(statement(f"DELETE FROM {built}._builds WHERE build_id <= %s"), (build.build_id - _KEPT_BUILDS,))
     at_write("cleared")

@@ -94,7 +94,7 @@ _STATIONS = (
         "publish_marts",
         "nocturne.marts:publish_marts",
         "`<tenant>_marts`, the changed rows replaced in one transaction",
-        "it is all or nothing: clear the task.",
+        "it is all or nothing: clear the task. If it went on without publishing, publishing is held: see the DAG `<tenant>__rollback`.",
         changes_tenant=True,
         ends_change=True,
     ),
@@ -148,6 +148,25 @@ PACKING = Station(
     "nocturne.landing:pack_landing",
     "raw files of more than `NOCTURNE_PACK_DAYS` ago packed, and encrypted if the tenant's file says so; they hold the same",
     "no night depends on it: clear the task.",
+    changes_tenant=True,
+    ends_change=True,
+)
+
+TRIM = Station(
+    "trim_journal",
+    "nocturne.marts:trim_journal",
+    "the publish journal with what undoes the last 30 publishes, and no more",
+    "no night depends on it: clear the task.",
+    changes_tenant=True,
+    ends_change=True,
+)
+
+STEER = Station(
+    "steer_marts",
+    "nocturne.marts:steer_marts",
+    "`<tenant>_marts` as an earlier publish left them, and publishing held until somebody releases it",
+    "it is all or nothing, and the message says how far the journal leads back. Cleared, it does not go back twice; to go back further, "
+    "trigger another run.",
     changes_tenant=True,
     ends_change=True,
 )

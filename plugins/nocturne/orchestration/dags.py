@@ -64,6 +64,21 @@ def day_parameter() -> dict[str, Param]:
     }
 
 
+def rollback_parameters() -> dict[str, Param]:
+    """The form by which a person says what is to happen to the published marts, and why."""
+    return {
+        "action": Param("roll back", type="string", enum=["roll back", "hold", "release"], title="What is to be done"),
+        "publish": Param(
+            None,
+            type=["null", "integer"],
+            minimum=0,
+            title="Publish whose state is to stand",
+            description="Of a rollback. Empty: the state before the newest publish that changed anything.",
+        ),
+        "reason": Param("", type="string", title="Why", description="Whoever finds publishing held reads it. Not needed to release."),
+    }
+
+
 def defaults(tenant: Tenant) -> dict[str, Any]:
     """Arguments of every task of a tenant."""
     return {

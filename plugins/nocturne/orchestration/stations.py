@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 
 from nocturne.errors import LeaseHeld, NocturneError, PermanentError, SourceAwaited
-from nocturne.orchestration.catalogue import ALERTS, Station
+from nocturne.orchestration.catalogue import ALERTS, STEER, Station
 from nocturne.orchestration.day import business_day
 from nocturne.receipts import Receipt
 from nocturne.settings import Settings, load_settings
@@ -103,6 +103,23 @@ class WatchModelsOperator(StationOperator):
             raise AirflowSkipException("No model is due.")
         for asset in self.outlets:
             context["outlet_events"][asset].extra = {"day": receipt.day.isoformat()}
+
+
+class SteerMartsOperator(StationOperator):
+    """Takes published marts back, or holds or releases publishing, as the form says. A run is answered once, however often cleared."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(station=STEER, **kwargs)
+
+    def _extra(self, tenant: Tenant, context: Context) -> dict[str, Any]:
+        given, run = context["params"], context["dag_run"]
+        return {
+            "action": given["action"],
+            "publish_id": given["publish"],
+            "reason": given["reason"],
+            "asked": f"{run.dag_id}/{run.run_id}",
+            "by": f"Airflow's run {run.run_id}",
+        }
 
 
 class RaiseAlertsOperator(StationOperator):

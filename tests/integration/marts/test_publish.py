@@ -161,7 +161,7 @@ def test_a_database_that_goes_away_while_dbt_builds_is_tried_again(world: World,
     # dbt waits for this lock when the server is stopped as by a power cut
     holder.execute(statement(f"LOCK TABLE {world.tenant.raw_schema}.rules"))
     try:
-        with subprocess.Popen([sys.executable, "-c", _STOP], env=_environment(database)), pytest.raises(DatabaseUnavailable):
+        with subprocess.Popen([sys.executable, "-c", _STOP], env=environment(database)), pytest.raises(DatabaseUnavailable):
             world.build(DAY)
     finally:
         server.start()
@@ -198,7 +198,7 @@ def test_a_publish_that_is_killed_anywhere_has_done_all_or_nothing(world: World)
     arguments = [sys.executable, "-c", _KILL, json.dumps(world.tenant.model_dump(mode="json", by_alias=True)), str(DAY)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     kills = 0
-    with subprocess.Popen(arguments, env=_environment(world.settings), text=True, **pipes) as killer:
+    with subprocess.Popen(arguments, env=environment(world.settings), text=True, **pipes) as killer:
         assert killer.stdin is not None
         assert killer.stdout is not None
         # one process forks a publisher after the other, each killed one boundary later than the one before
@@ -221,7 +221,7 @@ import json, os, signal, sys
 from datetime import date
 from nocturne import postgres
 from nocturne.ledger import MemoryMarks
-from nocturne.marts import publishing
+from nocturne.marts import journal, publishing
 from nocturne.settings import load_settings
 from nocturne.tenants import Tenant
 
@@ -237,7 +237,7 @@ while True:
             left -= 1
             if not left:
                 os.kill(os.getpid(), signal.SIGKILL)
-        postgres.at_write = publishing.at_write = at_write
+        postgres.at_write = journal.at_write = publishing.at_write = at_write
         publishing.publish_marts(tenant, day, settings, MemoryMarks())
         os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -247,7 +247,7 @@ while True:
 """
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def environment(settings: Settings) -> dict[str, str]:
     assert settings.master_key is not None
     return {
         "PATH": "/usr/bin:/bin",

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from nocturne.reports import formats
 from nocturne.reports.chapters.changes import findings, headlines_of
-from nocturne.reports.document import Block, Findings, KeyFigure, KeyFigures
+from nocturne.reports.document import Block, Findings, KeyFigure, KeyFigures, Notes
 from nocturne.reports.material import Material, Row
 from nocturne.reports.windows import Days, summed, tone, total, weighted
 from nocturne.tenants import Tenant
@@ -21,10 +21,16 @@ def cover(tenant: Tenant, material: Material) -> tuple[Block, ...]:
     """The blocks of the first page."""
     figures = [*_listening(material), *_recurring(tenant, material), *_revenue(tenant, material), *_royalties(tenant, material)]
     figures += _risk(material)
-    blocks: list[Block] = [KeyFigures(tuple(figures))] if figures else []
+    blocks: list[Block] = [Notes("", held, "bad")] if (held := _held(material)) else []
+    blocks += [KeyFigures(tuple(figures))] if figures else []
     if headlines := headlines_of(findings(material)):
         blocks.append(Findings("What changed", headlines))
     return tuple(blocks)
+
+
+def _held(material: Material) -> tuple[str, ...]:
+    """Why the night published nothing, if publishing is held: the figures are then those of an earlier night."""
+    return tuple(warning for outcome in material.outcomes if outcome.station == "publish_marts" for warning in outcome.warnings)
 
 
 def _listening(material: Material) -> list[KeyFigure]:
