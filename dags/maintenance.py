@@ -7,9 +7,9 @@ from nocturne.orchestration.dags import dag, day_parameter, tenants, weekly_time
 from nocturne.orchestration.stations import StationOperator
 
 DOCUMENTATION = """
-Packs the raw files of landing, merges small files of the lake's tables, and removes those that no version of the last `NOCTURNE_KEEP_HOURS`
-(a week) names, and what undoes publishes before the last 30. It changes no row, and waits while a night holds the tenant. Trigger it by hand
-when the disk fills up.
+Packs the raw files of landing, merges small files of the lake's tables, and removes those that no version of the last
+`NOCTURNE_KEEP_HOURS` (a week) names, and what undoes publishes before the last 30. It changes no row, and waits while a night holds the
+tenant. Trigger it by hand when the disk fills up.
 """
 
 for tenant in tenants("{slug}__maintenance"):
