@@ -42,6 +42,7 @@ _MAX_DEPTH = 100
 Whole = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Ratio = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Names = Annotated[str, Field(pattern=r"^[^,\s][^,]*(, [^,\s][^,]*)*$", max_length=1_000)]
 ValueT = TypeVar("ValueT")
 
 
@@ -116,6 +117,13 @@ class Rules(_Strict):
         Since[Positive](since=date(2026, 1, 17), value=2_500),
     )
     pool_share: tuple[Since[Ratio], ...] = (Since[Ratio](since=FIRST_DAY, value=0.52),)
+    payable_min_streams: tuple[Since[Whole], ...] = (Since[Whole](since=FIRST_DAY, value=1_000),)
+    noise_min_ms: tuple[Since[Whole], ...] = (Since[Whole](since=FIRST_DAY, value=120_000),)
+    noise_genres: tuple[Since[Names], ...] = (
+        Since[Names](since=FIRST_DAY, value="noise, white noise, nature sounds, machine noise, sound effects, asmr, silence"),
+    )
+    boost_min_streams: tuple[Since[Whole], ...] = (Since[Whole](since=FIRST_DAY, value=1_000),)
+    boost_min_listeners: tuple[Since[Whole], ...] = (Since[Whole](since=FIRST_DAY, value=500),)
     trial_days: tuple[Since[Whole], ...] = (Since[Whole](since=FIRST_DAY, value=14),)
     grace_days: tuple[Since[Whole], ...] = (Since[Whole](since=FIRST_DAY, value=3),)
     churn_grace_days: tuple[Since[Whole], ...] = (Since[Whole](since=FIRST_DAY, value=30),)

@@ -338,6 +338,13 @@ def test_the_intervals_of_a_rule_cover_every_day_once(entries: list[tuple[date, 
     assert [value for _, _, value in found] == [str(value) for _, value in entries]
 
 
+def test_a_royalty_asks_for_a_thousand_streams_two_minutes_of_noise_and_five_hundred_listeners() -> None:
+    rules = {name: value for name, _, _, value in Rules().intervals()}
+    names = ("payable_min_streams", "noise_min_ms", "boost_min_streams", "boost_min_listeners")
+    assert [rules[name] for name in names] == ["1000", "120000", "1000", "500"]
+    assert "white noise" in rules["noise_genres"].split(", ")
+
+
 @given(dated.filter(lambda entries: len(entries) > 1))
 def test_rules_whose_days_do_not_rise_are_refused(entries: list[tuple[date, int]]) -> None:
     days = [FIRST_DAY] + [since for since, _ in entries[1:]]
@@ -355,6 +362,7 @@ def test_rules_whose_days_do_not_rise_are_refused(entries: list[tuple[date, int]
         {"stream_min_ms": -1}, {"stream_min_ms": []}, {"stream_rule": "ge"}, {"complete_rate": 1.5}, {"complete_rate": "nan"},
         {"pool_share": 0}, {"paid_per_unit": 0}, {"session_gap_seconds": 0},
         {"stream_min_seconds": 30}, {"stream_min_ms": [{"value": 1}, {"value": 2}]},
+        {"payable_min_streams": -1}, {"noise_genres": "rain,wind"}, {"noise_genres": ""},
     ],
 )  # fmt: skip
 def test_a_rule_that_makes_no_sense_is_refused(rules: dict[str, Any]) -> None:
