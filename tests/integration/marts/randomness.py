@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from nocturne.tenants import Tenant
+from tests.integration.marts import randomness_rights
 from tests.integration.marts.world import Row, World, local
 
 LENGTHS = (1, 4_999, 5_000, 29_999, 30_000, 30_001, 60_000, 89_999, 90_000, 180_000, 239_999, 240_000, 600_000)
@@ -225,6 +226,7 @@ def random_world(world: World, seed: int, first: date, last: date, *, plays: int
     made = Randomness(seed)
     for dataset, rows in {**made.catalogue(), **made.listening(world.tenant, first, last, plays), **made.money(first, last)}.items():
         world.add(dataset, *rows)
+    randomness_rights.fill(world, made.dice, first, last)
     return made
 
 
@@ -257,3 +259,4 @@ def upset(world: World, made: Randomness, first: date, last: date) -> None:
         dice.choice(world.rows["fx_rates"])["rate"] += 0.01
     if dice.random() < 0.3:
         world.rows["listeners"][0]["country"] = dice.choice(COUNTRIES)
+    randomness_rights.upset(world, dice, first, last)

@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
+from tests.integration.marts import reference_rights
 from tests.integration.marts.world import Row, World
 
 Key = tuple[Any, ...]
@@ -26,7 +27,7 @@ OPENINGS = {"trial_started", "started", "renewed", "plan_changed", "reactivated"
 
 def expected(world: World, business_day: date) -> dict[str, Table]:
     """All marts that the tenant has."""
-    return _Marts(world, business_day).all()
+    return Marts(world, business_day).all()
 
 
 def known(values: Iterable[bool | None]) -> int | None:
@@ -64,7 +65,9 @@ class Session:
         return self.events[0].start
 
 
-class _Marts:
+class Marts:
+    """What was done, and every mart that follows from it."""
+
     def __init__(self, world: World, business_day: date) -> None:
         self.world, self.tenant, self.today = world, world.tenant, business_day
         self.rows = {name: list(world.rows.get(name, [])) for name in (d.name for d in world.tenant.datasets)}
@@ -100,13 +103,14 @@ class _Marts:
             if self.has("rights"):
                 found["holder_days"] = self._holder_days()
         if self.has("subscription_events", "plans"):
-            found["subscription_periods"] = self._periods()
+            found["subscription_periods"] = self.periods()
             found["mrr_days"] = self._mrr(found["subscription_periods"])
         if self.has("payments") or self.has("ad_impressions"):
             found["revenue_days"] = self._revenue()
         if self.has("statements"):
             found["statement_months"] = self._statements()
         found["reconciliation_days"] = self._counts()
+        found |= reference_rights.tables(self)
         return found
 
     # listening -----------------------------------------------------------------------------------------------------------
@@ -413,13 +417,13 @@ class _Marts:
         return found
 
     # money ---------------------------------------------------------------------------------------------------------------
-    def _rate(self, currency: str, on: date) -> Decimal | None:
+    def rate(self, currency: str, on: date) -> Decimal | None:
         if currency == self.tenant.currency:
             return Decimal(1)
         rates = [row for row in self.rows.get("fx_rates", []) if row["currency"] == currency and row["rated_on"] <= on]
         return Decimal(str(max(rates, key=lambda row: row["rated_on"])["rate"])) if rates else None
 
-    def _periods(self) -> Table:
+    def periods(self) -> Table:
         found: Table = {}
         lives: dict[str, list[Row]] = defaultdict(list)
         for row in self.rows["subscription_events"]:
@@ -456,7 +460,7 @@ class _Marts:
     def _period(self, period: Row, next_from: date | None) -> Row:
         event, begins = period["event"], period["from"]
         listener = next((row for row in self.rows.get("listeners", []) if row["listener_key"] == event["listener_key"]), {})
-        plan = self._plan(event["plan_id"], listener.get("country"), begins)
+        plan = self.plan(event["plan_id"], listener.get("country"), begins)
         announced = event.get("period_to_on")
         if announced is None and event["event_type"] == "plan_changed":
             announced = period["term"].get("period_to_on")
@@ -465,7 +469,7 @@ class _Marts:
         ended = [row for row in period["after"] if row["event_type"] == "ended"]
         ends = [announced] + ([next_from] if next_from else []) + ([max(ended[0]["occurred_on"] + timedelta(1), begins)] if ended else [])
         is_trial = period["term"]["event_type"] == "trial_started"
-        rate = self._rate(plan["currency"], begins) if plan else None
+        rate = self.rate(plan["currency"], begins) if plan else None
         price = (
             None if plan is None or rate is None else Decimal(plan["price_amount"]) * rate / (12 if plan["billing_period"] == "year" else 1)
         )
@@ -485,7 +489,7 @@ class _Marts:
             "_reason": (ended[0].get("end_reason") if ended else None, "auto_renew_off" in types, "payment_failed" in types),
         }
 
-    def _plan(self, plan_id: str, country: str | None, on: date) -> Row | None:
+    def plan(self, plan_id: str, country: str | None, on: date) -> Row | None:
         valid = [
             row
             for row in self.rows["plans"]
@@ -589,7 +593,7 @@ class _Marts:
         return dict(found)
 
     def _take(self, numbers: Row, sums: dict[str, Decimal], currency: str, on: date) -> None:
-        rate = self._rate(currency, on)
+        rate = self.rate(currency, on)
         numbers["transaction_count"] += 1
         if rate is None:
             numbers["unconverted_count"] += 1
@@ -602,7 +606,7 @@ class _Marts:
         for row in self.rows["statements"]:
             key = (row.get("service") or "unknown", row["period_ends_on"].replace(day=1), row["track_id"])
             numbers = found.setdefault(key, {"stream_count": None, "net_amount": Decimal(0), "line_count": 0, "unconverted_count": 0})
-            rate = self._rate(row["currency"], row["period_ends_on"])
+            rate = self.rate(row["currency"], row["period_ends_on"])
             numbers["line_count"] += 1
             numbers["unconverted_count"] += rate is None
             if row.get("stream_count") is not None:
@@ -659,6 +663,7 @@ KEYS = {
     "statement_months": ("service", "month_on", "track_id"),
     "holder_days": ("holder_id", "played_on"),
     "reconciliation_days": ("dataset", "event_on"),
+    **reference_rights.KEYS,
 }
 
 

@@ -1,0 +1,195 @@
+"""Who is paid by what: eligible tracks, artificial streams, noise, and the days on which a right holds; written out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from nocturne.marts.building import run_dbt
+from nocturne.tenants import Tenant
+from tests.integration.marts.reference import differences
+from tests.integration.marts.world import Row, World, local, make_tenant
+
+TODAY = date(2026, 3, 20)
+JANUARY, FEBRUARY, MARCH = (date(2026, month, 1) for month in (1, 2, 3))
+RULES = {
+    "payable_min_streams": [{"from": "2025-01-01", "value": 4}, {"from": "2026-03-01", "value": 5}],
+    "noise_genres": "white noise, rain",
+    "boost_min_streams": 4,
+    "boost_min_listeners": 2,
+    "pool_share": [{"from": "2025-01-01", "value": 0.5}, {"from": "2026-02-20", "value": 0.6}],
+}
+
+
+def play(name: str, on: str, track: str, listener: str, **more: Any) -> Row:
+    """A stream at noon, of FR and premium unless said otherwise."""
+    row: Row = {"play_id": name, "listener_key": listener, "track_id": track, "played_at": local(f"{on}T12:00"), "ms_played": 40_000}
+    return row | {"country": "FR", "tier": "premium", "reason_end": "track_done", "context_type": "radio"} | more
+
+
+def right(track: str, holder: str, share: float, **more: Any) -> Row:
+    row: Row = {"track_id": track, "holder_id": holder, "holder_name": holder.title(), "territory": "WW", "share_ratio": share}
+    return row | {"valid_from_on": date(2020, 1, 1)} | more
+
+
+def payable(world: World, month: date, track: str) -> dict[str, tuple[Decimal, Decimal, Decimal]]:
+    """Holder -> (streams, artificial, payable) of a track in a month."""
+    found: dict[str, tuple[Decimal, Decimal, Decimal]] = {}
+    for row in world.mart("payable_months"):
+        if (row["month_on"], row["track_id"]) == (month, track):
+            before = found.get(row["holder_id"], (Decimal(0), Decimal(0), Decimal(0)))
+            numbers = row["stream_count"], row["artificial_count"], row["payable_count"]
+            found[row["holder_id"]] = (before[0] + numbers[0], before[1] + numbers[1], before[2] + numbers[2])
+    return found
+
+
+def fill(world: World) -> None:
+    """Everything that the tests below look at."""
+    for track, genre, duration in (
+        ("enough", "pop", 200_000), ("few", "pop", 200_000), ("flagged", "pop", 200_000), ("aged", "pop", 200_000),
+        ("short noise", "White Noise", 119_999), ("long noise", "rain", 120_000), ("nameless noise", "rain", None),
+    ):  # fmt: skip
+        world.add("tracks", {"track_id": track, "title": track, "artist_id": f"of {track}", "genre": genre, "duration_ms": duration})
+        world.add("rights", right(track, "ours", 0.75))
+    for track in ("enough", "flagged", "aged", "short noise", "long noise", "nameless noise"):
+        for n in range(4):
+            world.add("plays", play(f"{track} {n}", f"2026-01-{10 + n}", track, f"l{n % 2}"))
+    for n in range(3):
+        world.add("plays", play(f"few {n}", f"2026-01-{10 + n}", "few", "l0"))
+    world.add("artificial_streams", flag("flagged 0", date(2026, 1, 10)), flag("enough 0", date(2026, 1, 11)))
+    # four streams in January 2026 still count in December, five would be needed from March on
+    world.add("plays", play("aged again", "2026-02-10", "aged", "l0"), play("aged in march", "2026-03-10", "aged", "l0"))
+    world.add("plays", play("few again", "2026-02-10", "few", "l0"), play("few in march", "2026-03-10", "few", "l0"))
+    # a part of a play that began before midnight
+    world.add("plays", play("over 1", "2026-02-12", "enough", "night", played_at=local("2026-02-12T23:59:20"), reason_end="network"))
+    world.add("plays", play("over 2", "2026-02-13", "enough", "night", played_at=local("2026-02-13T00:00:10")))
+    world.add("artificial_streams", flag("over 2", date(2026, 2, 13)))
+    # a right of the territory takes the place of that of everywhere else, from its day on
+    world.add("rights", right("few", "theirs", 1.0, territory="DE", valid_from_on=date(2026, 2, 15)))
+    for day in (14, 15):
+        world.add("plays", play(f"few in DE {day}", f"2026-02-{day}", "few", "l0", country="DE"))
+    sell_subscriptions(world)
+
+
+def sell_subscriptions(world: World) -> None:
+    """One pool in SE with three holders and three payers, one of whom heard nothing, and one in NO that nobody heard in."""
+    world.add("plans", {"plan_id": "f", "country": "WW", "valid_from_on": date(2020, 1, 1), "tier": "family", "billing_period": "month"})
+    world.rows["plans"][0] |= {"price_amount": 10, "currency": "EUR"}
+    for track, holder in (("north", "alpha"), ("south", "beta"), ("east", "gamma")):
+        world.add("tracks", {"track_id": track, "title": track, "artist_id": f"of {track}", "duration_ms": 200_000})
+        world.add("rights", right(track, holder, 1.0))
+    heard = [("north", "p1")] * 3 + [("north", "q")] + [("south", "p1")] + [("south", "p3")] * 3 + [("east", "q")] * 4
+    for n, (track, listener) in enumerate(heard):
+        context = "search" if n == 0 else "radio"
+        on = f"2026-02-{n + 2:02}"
+        world.add("plays", play(f"pool {n}", on, track, listener, country="SE", tier="family", context_type=context))
+    for payer in ("p1", "p2", "p3"):
+        started = {"event_id": f"start {payer}", "event_type": "started", "listener_key": payer, "subscription_id": f"sub {payer}"}
+        world.add("subscription_events", started | {"occurred_at": local("2026-02-01T09:00"), "plan_id": "f"})
+    pay(world, "p1", "2026-02-10", 11.99, tax=2)
+    pay(world, "p2", "2026-02-10", 10.01)
+    pay(world, "p3", "2026-02-10", 11.02)
+    pay(world, "p3", "2026-02-11", 1, status="refunded")
+    pay(world, "p3", "2026-02-12", 50, status="failed")
+    for day in ("2026-02-19", "2026-02-20", "2026-03-02"):
+        pay(world, "p1", day, 10, country="NO")
+
+
+def pay(world: World, payer: str, on: str, amount: float, *, tax: float = 0, status: str = "succeeded", country: str = "SE") -> None:
+    row = {"payment_id": f"{payer} {on}", "paid_at": local(f"{on}T10:00"), "listener_key": payer, "subscription_id": f"sub {payer}"}
+    world.add("payments", row | {"status": status, "amount": amount, "tax_amount": tax, "currency": "EUR", "country": country})
+
+
+def flag(name: str, on: date) -> Row:
+    return {"play_id": name, "flagged_on": on, "reason": "twenty at once", "score": 0.99, "model_version": "1"}
+
+
+@pytest.fixture(scope="module")
+def world(new_world: Callable[[Tenant], World]) -> World:
+    made = new_world(make_tenant("royalties", begins_on=date(2026, 1, 1), sees_whole_market=True, rules=RULES))
+    fill(made)
+    made.night(TODAY)
+    return made
+
+
+def test_all_of_it_is_what_the_slow_reading_of_the_definitions_says(world: World) -> None:
+    assert differences(world, TODAY) == []
+
+
+def test_a_track_is_paid_for_with_enough_streams_in_the_twelve_months_that_end_with_the_month(world: World) -> None:
+    assert payable(world, JANUARY, "aged") == {
+        "ours": (Decimal(3), Decimal(0), Decimal(3)),
+        "(unassigned)": (Decimal(1), Decimal(0), Decimal(1)),
+    }
+    assert [payable(world, month, "few")["ours"][2] for month in (JANUARY, FEBRUARY)] == [0, Decimal("1.5")]
+
+
+def test_the_rule_of_the_months_first_day_holds(world: World) -> None:
+    assert payable(world, MARCH, "aged")["ours"][2] == Decimal("0.75")
+    assert payable(world, FEBRUARY, "few")["ours"][2] > 0
+    reasons = {(row["track_id"], row["month_on"].month): row["not_eligible_reason"] for row in world.mart("payable_months")}
+    assert reasons["few", 1] == "fewer than 4 streams in the trailing 12 months"
+    assert reasons["few", 3] is None
+
+
+def test_artificial_streams_are_shown_beside_buy_no_eligibility_and_are_not_paid(world: World) -> None:
+    assert payable(world, JANUARY, "flagged")["ours"] == (Decimal(3), Decimal("0.75"), Decimal(0))
+    assert payable(world, JANUARY, "enough")["ours"] == (Decimal(3), Decimal(0), Decimal(3))  # the flag is of another day
+
+
+def test_a_part_that_is_artificial_makes_the_play_it_resumes_artificial(world: World) -> None:
+    assert payable(world, FEBRUARY, "enough")["ours"] == (Decimal("0.75"), Decimal("0.75"), Decimal(0))
+
+
+def test_functional_noise_must_last_two_minutes(world: World) -> None:
+    tracks = ("short noise", "nameless noise", "long noise")
+    assert [payable(world, JANUARY, track)["ours"][2] for track in tracks] == [0, 0, 3]
+
+
+def shares(world: World, territory: str) -> dict[str, Row]:
+    """Holder -> its row in the pool of the families of a territory in February."""
+    rows = world.mart("royalty_shares")
+    return {row["holder_id"]: row for row in rows if (row["territory"], row["tier"], row["month_on"]) == (territory, "family", FEBRUARY)}
+
+
+@pytest.mark.parametrize(
+    ("model", "amounts"),
+    [("pro_rata", ("5.01", "5.00", "5.00")), ("user_centric", ("5.41", "7.93", "1.67")), ("artist_centric", ("6.82", "5.46", "2.73"))],
+)
+def test_a_pool_is_split_to_the_cent(world: World, model: str, amounts: tuple[str, ...]) -> None:
+    found = shares(world, "SE")
+    assert {(row["net_amount"], row["pool_amount"]) for row in found.values()} == {(Decimal("30.02"), Decimal("15.01"))}
+    assert tuple(found[holder][f"{model}_amount"] for holder in ("alpha", "beta", "gamma")) == tuple(map(Decimal, amounts))
+
+
+def test_streams_of_known_artists_count_twice_and_intentional_ones_twice_again(world: World) -> None:
+    found = shares(world, "SE")
+    assert [found[holder]["weighted_count"] for holder in ("alpha", "beta", "gamma")] == [10, 8, 4]
+
+
+def test_the_share_of_the_day_of_the_payment_makes_the_pool_and_a_pool_that_nobody_heard_in_is_nobodys(world: World) -> None:
+    ((holder, row),) = shares(world, "NO").items()
+    assert (holder, row["pool_amount"], row["user_centric_amount"]) == ("(unassigned)", Decimal(11), Decimal(11))
+    assert row["unassigned_reason"] == "no payable stream in its territory, tier and month"
+
+
+def test_a_month_that_is_not_over_has_no_pool(world: World) -> None:
+    assert {row["month_on"] for row in world.mart("royalty_shares")} == {FEBRUARY}
+    world.night(date(2026, 3, 31))
+    assert {row["month_on"] for row in world.mart("royalty_shares")} == {FEBRUARY, MARCH}
+    assert differences(world, date(2026, 3, 31)) == []
+
+
+def test_the_marts_agree_with_each_other(world: World) -> None:
+    assert len(run_dbt(world.tenant, world.settings, "test", "--select", "tag:ci")) > 4
+
+
+def test_a_right_of_the_territory_takes_the_place_of_that_of_everywhere_else_from_its_day_on(world: World) -> None:
+    held = {(row["territory"], row["holder_id"]): row["stream_count"] for row in world.mart("payable_months") if row["track_id"] == "few"}
+    assert held["DE", "theirs"] == 1
+    assert held["DE", "ours"] == Decimal("0.75")
+    assert ("FR", "theirs") not in held
