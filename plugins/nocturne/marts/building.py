@@ -137,9 +137,8 @@ def _marts(results: Sequence[Any]) -> list[Mart]:
         if node.resource_type == "model" and node.fqn[1] == "marts":
             key = node.config.unique_key or _grain(node.name, results)
             columns = {name: column.description for name, column in node.columns.items()}
-            found.append(
-                Mart(node.name, tuple([key] if isinstance(key, str) else key), node.config.meta.get("day"), node.description, columns)
-            )
+            meta, names = node.config.meta, tuple([key] if isinstance(key, str) else key)
+            found.append(Mart(node.name, names, meta.get("day"), node.description, columns, bool(meta.get("closes"))))
     return sorted(found, key=lambda mart: mart.name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,18 @@ TOUCHED = ("_touched", "_touched_listeners", "_touched_rows")
 
 @dataclass(frozen=True)
 class Mart:
-    """A mart as dbt knows it: `day` is the column whose dates `_changed` notes; None: it is compared whole."""
+    """A mart as dbt knows it: `day` is the column whose dates `_changed` notes; None: it is compared whole.
+
+    What is published of a mart that `closes` never changes again: publishing keeps its rows in `_closed`, by `day`, and builds take them
+    from there.
+    """
 
     name: str
     key: tuple[str, ...]
     day: str | None
     description: str
     columns: dict[str, str]
+    closes: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,15 @@ def prepare(tenant: Tenant, settings: Settings) -> None:
                 " (model text NOT NULL, changed_on date NOT NULL, PRIMARY KEY (model, changed_on))"
             )
         )
+        there = connection.execute("SELECT to_regclass(%s)", (f"{build}._closed",)).fetchone()
+        if there == (None,):
+            connection.execute(
+                statement(
+                    f"CREATE TABLE {build}._closed (mart text NOT NULL, closed_on date NOT NULL, closed_row jsonb NOT NULL,"
+                    " closed_at timestamptz NOT NULL DEFAULT now())"
+                )
+            )
+            connection.execute(statement(f"CREATE INDEX ON {build}._closed (mart, closed_on)"))
 
 
 def last_build(connection: Connection, tenant: Tenant) -> Build | None:
@@ -103,7 +117,7 @@ def begin(connection: Connection, tenant: Tenant, day: date, fingerprint: str, *
 
 def finish(connection: Connection, tenant: Tenant, build_id: int, marts: Iterable[Mart]) -> None:
     """Note that a build is complete, and which marts it made."""
-    listed = json.dumps([{"name": m.name, "key": m.key, "day": m.day, "description": m.description, "columns": m.columns} for m in marts])
+    listed = json.dumps([asdict(mart) for mart in marts])
     connection.execute(
         statement(f"UPDATE {tenant.build_schema}._builds SET finished_at = clock_timestamp(), marts = %s WHERE build_id = %s"),
         (listed, build_id),
@@ -133,4 +147,4 @@ def _shape(dataset: Dataset) -> list[tuple[str, str]]:
 
 
 def _mart(value: dict[str, Any]) -> Mart:
-    return Mart(value["name"], tuple(value["key"]), value["day"], value["description"], value["columns"])
+    return Mart(value["name"], tuple(value["key"]), value["day"], value["description"], value["columns"], value.get("closes", False))

@@ -25,9 +25,10 @@ def publish_marts(tenant: Tenant, day: date, settings: Settings, ledger: Marks) 
     """Make the published marts equal to the built ones, in one transaction.
 
     Reads `<slug>_build`: of marts by date the dates that `_changed` names, of the others, and after a whole build of all, every row.
-    Writes the rows of `<slug>_marts` that differ, `_publishes`, the journal that undoes it, and clears what the build has worked in from
-    the `_touched` tables. While publishing is held (after a rollback) it writes nothing, and says so in a warning. A re-run finds the build
-    published and does nothing. Raises BuildFailed if the last build is not complete, DatabaseUnavailable.
+    Writes the rows of `<slug>_marts` that differ, `_publishes`, the journal that undoes it, of marts that close `<slug>_build._closed`, and
+    clears what the build has worked in from the `_touched` tables. While publishing is held (after a rollback) it writes nothing, and says so
+    in a warning. A re-run finds the build published and does nothing. Raises BuildFailed if the last build is not complete,
+    DatabaseUnavailable.
     """
     started = utc_now()
     warnings: tuple[str, ...] = ()
@@ -73,6 +74,8 @@ def _publish(connection: Connection, tenant: Tenant, build: Build, day: date) ->
         changed_on = exchange.changed_dates()
         is_reshaped = exchange.shape_table(describe=build.is_full)
         deleted, inserted = exchange.take_build(is_kept=not is_reshaped)
+        if mart.closes:
+            exchange.close_rows()
         note(connection, tenant, publish_id, day, mart.name, inserted, deleted)
         counts = {"inserted": inserted, "deleted": deleted}
         yield Entry(name=mart.name, counts=counts, event_dates=changed_on, facts={"publish_id": publish_id})
@@ -173,6 +176,22 @@ class Exchange:
     def _tell_planner(self, inserted: int) -> None:
         if inserted > _MANY:
             run(self.connection, SQL("ANALYZE {}").format(self.published))
+
+    def close_rows(self) -> None:
+        """Keep the rows of the days that are published for the first time: `_closed` is what later builds say of them, for ever.
+
+        A rollback of the publish leaves them: what was issued stays issued.
+        """
+        assert self.mart.day is not None  # noqa: S101 (a mart closes by its day)
+        closed = Identifier(self.tenant.build_schema, "_closed")
+        run(
+            self.connection,
+            SQL(
+                "INSERT INTO {closed} (mart, closed_on, closed_row) SELECT {mart}, built.{day}, to_jsonb(built)"
+                " FROM (SELECT * FROM {built} {scope}) AS built"
+                " WHERE built.{day} NOT IN (SELECT closed_on FROM {closed} WHERE mart = {mart})"
+            ).format(closed=closed, mart=Literal(self.mart.name), day=Identifier(self.mart.day), built=self.built, scope=self._scope),
+        )
 
     @property
     def _log(self) -> Identifier:
