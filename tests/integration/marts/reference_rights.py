@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 KEYS: dict[str, tuple[str, ...]] = {
     "payable_months": ("month_on", "track_id", "holder_id", "territory", "tier"),
     "royalty_shares": ("month_on", "territory", "tier", "holder_id"),
+    "market_months": ("month_on", "territory", "holder_id"),
+    "licence_months": ("month_on", "track_id", "holder_id", "licence_territory", "licensed_from_on"),
+    "unit_months": ("month_on", "release_id", "artist_id"),
 }
 
 
@@ -85,8 +88,12 @@ class _Rights:
         found: dict[str, Table] = {}
         if self.marts.has("plays", "rights"):
             found["payable_months"] = self._payable_months()
+            found["market_months"] = self._market_months(found["payable_months"])
+            found["licence_months"] = self._licence_months()
             if self.marts.has("payments") or self.marts.has("ad_impressions"):
                 found["royalty_shares"] = self._royalty_shares(found["payable_months"])
+        if self.marts.has("tracks") and (self.marts.has("plays") or self.marts.has("sales")):
+            found["unit_months"] = self._unit_months()
         return found
 
     # streams -------------------------------------------------------------------------------------------------------------
@@ -164,6 +171,77 @@ class _Rights:
                 "payable_intentional_count": Decimal(0) if reason else sixth(numbers["intentional"]),
             }
         return found
+
+    # markets, licences, units --------------------------------------------------------------------------------------------
+    def _market_months(self, payable: Table) -> Table:
+        sums: dict[Key, Decimal] = defaultdict(Decimal)
+        markets: dict[Key, Decimal] = defaultdict(Decimal)
+        for (month, _, holder, territory, _), row in payable.items():
+            sums[month, territory, holder] += row["stream_count"]
+            markets[month, territory] += row["stream_count"]
+        return {
+            key: {
+                "stream_count": streams,
+                "market_share_ratio": (streams / markets[key[:2]]).quantize(Decimal("0.000000001"), rounding=ROUND_HALF_UP)
+                if self.tenant.sees_whole_market
+                else None,
+            }
+            for key, streams in sums.items()
+        }
+
+    def _licence_months(self) -> Table:
+        used: dict[Key, list[tuple[Stream, Decimal]]] = defaultdict(list)
+        for stream in self.streams:
+            for holder, (_, rights) in self.held(stream.track, stream.territory, stream.on).items():
+                for right in rights:
+                    key = stream.month, stream.track, holder, right["territory"], right["valid_from_on"]
+                    used[key].append((stream, Decimal(str(right["share_ratio"]))))
+        knows_artificial = self.tenant.has("artificial_streams")
+        return {
+            key: {
+                "stream_count": len(streams),
+                "artificial_count": sum(stream.is_artificial for stream, _ in streams) if knows_artificial else None,
+                "share_count": sixth(sum((share for _, share in streams), Decimal(0))),
+                "territory_count": len({stream.territory for stream, _ in streams}),
+                "first_streamed_on": min(stream.on for stream, _ in streams),
+                "last_streamed_on": max(stream.on for stream, _ in streams),
+            }
+            for key, streams in used.items()
+        }
+
+    def _unit_months(self) -> Table:
+        releases = {row["release_id"]: row for row in self.rows.get("releases", [])}
+        sums: dict[Key, dict[str, Fraction]] = defaultdict(lambda: defaultdict(Fraction))
+        for row in self.rows.get("sales", []):
+            track = self.marts.tracks.get(row.get("track_id") or "", {})
+            release = row.get("release_id") or track.get("release_id")
+            artist = releases.get(release or "", {}).get("artist_id") or track.get("artist_id")
+            has_other_format = row.get("format") not in {None, "other", "track_download"}
+            is_track = row.get("format") == "track_download" or (bool(row.get("track_id")) and not has_other_format)
+            numbers = sums[month_of(row["sold_on"]), release or "unknown", artist or "unknown"]
+            numbers["tracks" if is_track else "albums"] += row["unit_count"]
+            numbers["units"] += Fraction(row["unit_count"], 10 if is_track else 1)
+        for stream in self.streams:
+            track = self.marts.tracks.get(stream.track, {})
+            numbers = sums[stream.month, track.get("release_id") or "unknown", track.get("artist_id") or "unknown"]
+            kind = {"unknown": "untold", "free": "ad", "trial": "ad"}.get(stream.tier, "paid")
+            numbers[kind] += 1
+            numbers["artificial"] += stream.is_artificial
+            if kind != "untold":
+                numbers["units"] += Fraction(1, self.marts.rule(f"{kind}_per_unit", stream.on))
+        sells, plays = self.tenant.has("sales"), self.tenant.has("plays")
+        return {
+            key: {
+                "album_sale_count": int(numbers["albums"]) if sells else None,
+                "track_sale_count": int(numbers["tracks"]) if sells else None,
+                "paid_stream_count": int(numbers["paid"]) if plays else None,
+                "ad_stream_count": int(numbers["ad"]) if plays else None,
+                "untold_stream_count": int(numbers["untold"]) if plays else None,
+                "artificial_count": int(numbers["artificial"]) if self.tenant.has("plays", "artificial_streams") else None,
+                "unit_count": sixth(_decimal(numbers["units"])),
+            }
+            for key, numbers in sums.items()
+        }
 
     # royalties -----------------------------------------------------------------------------------------------------------
     def _royalty_shares(self, payable: Table) -> Table:

@@ -73,6 +73,7 @@ def fill(world: World) -> None:
     for day in (14, 15):
         world.add("plays", play(f"few in DE {day}", f"2026-02-{day}", "few", "l0", country="DE"))
     sell_subscriptions(world)
+    sell_records(world)
 
 
 def sell_subscriptions(world: World) -> None:
@@ -97,6 +98,29 @@ def sell_subscriptions(world: World) -> None:
     pay(world, "p3", "2026-02-12", 50, status="failed")
     for day in ("2026-02-19", "2026-02-20", "2026-03-02"):
         pay(world, "p1", day, 10, country="NO")
+
+
+def sell_records(world: World) -> None:
+    """One release, sold and heard around the day on which units became cheaper."""
+    world.add("releases", {"release_id": "album", "title": "Album", "artist_id": "the band"})
+    world.add("tracks", {"track_id": "single", "title": "Single", "artist_id": "the band", "release_id": "album"})
+    world.add("rights", right("single", "ours", 0.5), right("single", "theirs", 0.5, territory="NO"))
+    for day in (16, 17):
+        for tier in ("premium", "free", "trial", None):
+            for country in ("FI", "NO"):
+                name = f"single {day} {tier} {country}"
+                world.add("plays", play(name, f"2026-01-{day}", "single", name, tier=tier, country=country))
+    for n, (kind, units, more) in enumerate(
+        (
+            ("vinyl", 3, {"release_id": "album"}),
+            ("album_download", -1, {"release_id": "album", "track_id": "single"}),
+            ("track_download", 4, {"track_id": "single"}),
+            ("other", 1, {"track_id": "single"}),
+            (None, 2, {"release_id": "album"}),
+        )
+    ):
+        sale: Row = {"sale_id": f"sale {n}", "sold_on": date(2026, 1, 5), "unit_count": units, "format": kind, "net_amount": 1}
+        world.add("sales", sale | {"currency": "EUR", "country": "FI"} | more)
 
 
 def pay(world: World, payer: str, on: str, amount: float, *, tax: float = 0, status: str = "succeeded", country: str = "SE") -> None:
@@ -182,6 +206,32 @@ def test_a_month_that_is_not_over_has_no_pool(world: World) -> None:
     world.night(date(2026, 3, 31))
     assert {row["month_on"] for row in world.mart("royalty_shares")} == {FEBRUARY, MARCH}
     assert differences(world, date(2026, 3, 31)) == []
+
+
+def test_a_unit_is_an_album_ten_tracks_or_as_many_streams_as_the_rule_of_their_day_says(world: World) -> None:
+    (row,) = [row for row in world.mart("unit_months") if row["release_id"] == "album"]
+    names = ("artist_id", "album_sale_count", "track_sale_count", "paid_stream_count", "ad_stream_count", "untold_stream_count")
+    assert tuple(row[name] for name in names) == ("the band", 4, 5, 4, 8, 4)
+    streams = 2 / 1_250 + 2 / 1_000 + 4 / 3_750 + 4 / 2_500
+    assert float(row["unit_count"]) == pytest.approx(4 + 0.5 + streams, abs=1e-6)
+
+
+def test_market_shares_of_a_territory_add_up_to_one(world: World) -> None:
+    rows = {(row["territory"], row["holder_id"]): row for row in world.mart("market_months") if row["month_on"] == JANUARY}
+    assert {key[1]: row["market_share_ratio"] for key, row in rows.items() if key[0] == "FI"} == {
+        "ours": Decimal("0.5"),
+        "(unassigned)": Decimal("0.5"),
+    }
+    assert ("NO", "ours") not in rows  # where the track has a right of the territory itself, that of everywhere else does not hold
+
+
+def test_a_licence_is_used_where_and_when_it_holds(world: World) -> None:
+    used = {(row["licence_territory"], row["holder_id"]): row for row in world.mart("licence_months") if row["track_id"] == "single"}
+    assert {key: (row["stream_count"], row["share_count"], row["territory_count"]) for key, row in used.items()} == {
+        ("WW", "ours"): (8, 4, 1),
+        ("NO", "theirs"): (8, 4, 1),
+    }
+    assert {row["licensed_from_on"] for row in used.values()} == {date(2020, 1, 1)}
 
 
 def test_the_marts_agree_with_each_other(world: World) -> None:
