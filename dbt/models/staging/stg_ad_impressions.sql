@@ -11,7 +11,8 @@ renamed as (
         country,
         is_clicked,
         shown_at,
-        shown_on
+        shown_on,
+        received_on
     from source
 )
 

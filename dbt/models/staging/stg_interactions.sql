@@ -12,7 +12,8 @@ renamed as (
         country,
         platform,
         interacted_at,
-        interacted_on
+        interacted_on,
+        received_on
     from source
 )
 

@@ -14,7 +14,8 @@ renamed as (
         country,
         method,
         paid_at,
-        paid_on
+        paid_on,
+        received_on
     from source
 )
 

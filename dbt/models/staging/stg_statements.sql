@@ -13,7 +13,8 @@ renamed as (
         stream_count,
         net_amount,
         currency,
-        period_ends_on
+        period_ends_on,
+        received_on
     from source
 )
 

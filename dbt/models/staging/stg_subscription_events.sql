@@ -14,7 +14,8 @@ renamed as (
         period_from_on,
         period_to_on,
         occurred_at,
-        occurred_on
+        occurred_on,
+        received_on
     from source
 )
 

@@ -1,4 +1,4 @@
-"""What random worlds hold beside listening and money: tiers, artificial streams, releases and sales."""
+"""What random worlds hold beside listening and money: tiers, artificial streams, releases, sales, and rows that were received late."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ def fill(world: World, dice: random.Random, first: date, last: date) -> None:
     for row in world.rows["tracks"]:
         row["release_id"] = dice.choice(("release-0", "release-1", "release-missing", None))
     sell(world, dice, first, last, 15)
+    for dataset, on in (("plays", "played_on"), ("payments", "paid_on"), ("sales", "sold_on")):
+        for row in world.rows[dataset]:
+            row["received_on"] = row[on] + timedelta(dice.choice((0, 0, 1, 4, 40)))
 
 
 def upset(world: World, dice: random.Random, first: date, last: date) -> None:

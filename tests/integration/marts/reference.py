@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from tests.integration.marts import reference_rights
+from tests.integration.marts import reference_operations, reference_rights
 from tests.integration.marts.world import Row, World
 
 Key = tuple[Any, ...]
@@ -111,6 +111,7 @@ class Marts:
             found["statement_months"] = self._statements()
         found["reconciliation_days"] = self._counts()
         found |= reference_rights.tables(self)
+        found |= reference_operations.tables(self)
         return found
 
     # listening -----------------------------------------------------------------------------------------------------------
@@ -622,11 +623,18 @@ class Marts:
             "plays": "played_on", "interactions": "interacted_on", "subscription_events": "occurred_on", "payments": "paid_on",
             "ad_impressions": "shown_on", "statements": "period_ends_on",
         }  # fmt: skip
+        dates |= {"artificial_streams": "flagged_on", "sales": "sold_on"}
+        late: dict[Key, list[int]] = defaultdict(list)
         for dataset, column in dates.items():
             for row in self.rows.get(dataset, []):
                 numbers = found.setdefault((dataset, row[column]), {"silver_count": 0, "difference_count": 0})
                 numbers["silver_count"] += 1
+                late[dataset, row[column]].append((row["received_on"] - row[column]).days)
         for (dataset, on), numbers in found.items():
+            days = sorted(late[dataset, on])
+            numbers["late_count"] = sum(count > 0 for count in days)
+            numbers["p50_days_late"], numbers["p90_days_late"] = (days[-(-len(days) * n // 10) - 1] for n in (5, 9))
+            numbers["max_days_late"] = days[-1]
             numbers["warehouse_count"] = numbers["silver_count"]
             if dataset == "plays":
                 numbers["mart_count"] = sum(p["played_on"] == on for p in self.plays)
@@ -664,6 +672,7 @@ KEYS = {
     "holder_days": ("holder_id", "played_on"),
     "reconciliation_days": ("dataset", "event_on"),
     **reference_rights.KEYS,
+    **reference_operations.KEYS,
 }
 
 

@@ -13,6 +13,8 @@ select
     sum(left_out_count)::bigint as left_out_count,
     sum(valid_count)::bigint as valid_count,
     sum(quarantined_count)::bigint as quarantined_count,
+    -- of the batches that have passed their gate
+    sum(quarantined_count) / nullif(sum(valid_count + quarantined_count), 0)::double precision as quarantined_ratio,
     coalesce(
         sum(delivered_count - left_out_count - valid_count - quarantined_count), 0
     )::bigint as difference_count

@@ -14,6 +14,7 @@
     'interactions': 'interacted_on', 'subscription_events': 'occurred_on', 'payments': 'paid_on', 'ad_impressions': 'shown_on',
     'statements': 'period_ends_on',
 } %}
+{%- do dates.update({'artificial_streams': 'flagged_on', 'sales': 'sold_on'}) %}
 
 with silver as (
     select * from {{ ref('stg_silver_rows') }}
@@ -29,6 +30,7 @@ warehouse as (
         '{{ dataset }}' as dataset,
         {{ event_on }} as event_on,
         count(*) as warehouse_count,
+        {{ lateness(event_on) }},
         null::bigint as zero_length_count
     from {{ of_days(ref('stg_' ~ dataset), event_on, counted_days(changed, dataset), 'event_on') }} as counted
     group by {{ event_on }}
@@ -38,6 +40,7 @@ warehouse as (
         'plays' as dataset,
         played_on as event_on,
         count(*) as warehouse_count,
+        {{ lateness('played_on') }},
         count(*) filter (where ms_played = 0) as zero_length_count
     from {{ of_days(ref('stg_plays'), 'played_on', counted_days(changed, 'plays'), 'event_on') }} as counted
     group by played_on
@@ -69,6 +72,10 @@ counted as (
         silver.duplicate_count,
         warehouse.warehouse_count,
         warehouse.zero_length_count,
+        warehouse.late_count,
+        warehouse.p50_days_late,
+        warehouse.p90_days_late,
+        warehouse.max_days_late,
         coalesce(silver.dataset, warehouse.dataset) as dataset,
         coalesce(silver.event_on, warehouse.event_on) as event_on
     from silver
@@ -82,6 +89,10 @@ joined as (
         coalesce(counted.silver_count, 0) as silver_count,
         coalesce(counted.duplicate_count, 0) as duplicate_count,
         coalesce(counted.warehouse_count, 0) as warehouse_count,
+        counted.late_count,
+        counted.p50_days_late,
+        counted.p90_days_late,
+        counted.max_days_late,
         {%- if has('plays') %}
         case when counted.dataset = 'plays' then coalesce(marts.mart_count, 0) end as mart_count,
         case when counted.dataset = 'plays' then coalesce(resumes.joined_count, 0) end as joined_count,
@@ -107,6 +118,10 @@ select
     mart_count,
     joined_count,
     zero_length_count,
+    late_count,
+    p50_days_late,
+    p90_days_late,
+    max_days_late,
     -- of plays: silver = plays + joined resumes + attempts that never sounded; of the others: silver = warehouse
     silver_count - coalesce(mart_count + joined_count + zero_length_count, warehouse_count) as difference_count
 from joined
