@@ -35,8 +35,8 @@ def play(name: str, at: datetime, length: int, **more: Any) -> dict[str, Any]:
     return row | more
 
 
-def fill(world: World) -> None:  # noqa: C901 (a list of what happens in one world)
-    """Everything that the tests below look at; listeners do not meet."""
+def fill(world: World, today: date = TODAY) -> None:  # noqa: C901 (a list of what happens in one world)
+    """Everything that the tests below look at, as of a day; listeners do not meet."""
     durations = {"long": 600_000, "half": 30_001, "exact": 30_000, "short": 20_000, "song": 200_000, "nameless": None}
     for track, duration in durations.items():
         world.add("tracks", {"track_id": track, "title": track, "artist_id": "artist", "duration_ms": duration, "genre": "pop"})
@@ -95,6 +95,17 @@ def fill(world: World) -> None:  # noqa: C901 (a list of what happens in one wor
         ("window", date(2026, 2, 2)),
     ):
         world.add("plays", play(f"{name} {day}", local(f"{day}T12:00"), 60_000, listener_key=name))
+    for name, back in (("28 days ago", 28), ("27 days ago", 27), ("today", 0)):
+        world.add("plays", play(name, local(f"{today - timedelta(back)}T12:00"), 60_000))
+
+    # released 18 months ago, and more
+    for name, released in (("18 months", date(2024, 10, 30)), ("more", date(2024, 10, 29)), ("nearly 19", date(2024, 10, 10))):
+        world.add("tracks", {"track_id": name, "title": name, "artist_id": "artist", "duration_ms": 1, "released_on": released})
+
+    # a sale and, on another day, a refund
+    for status, day in (("succeeded", 2), ("refunded", 3)):
+        paid = {"payment_id": status, "paid_at": local(f"2026-04-{day:02}T12:00"), "status": status, "amount": 12, "tax_amount": 2}
+        world.add("payments", paid | {"currency": "EUR", "country": "FR"})
 
     world.add(
         "listeners",
@@ -115,6 +126,15 @@ def fill(world: World) -> None:  # noqa: C901 (a list of what happens in one wor
     for days in (17, 18):
         tell(world, f"trial {days}", "trial_started", date(2026, 1, 1), date(2026, 1, 15))
         tell(world, f"trial {days}", "started", date(2026, 1, 1) + timedelta(days), date(2026, 6, 1))
+    # ended before its time; without an announced end; a trial after paid time
+    tell(world, "ended", "started", date(2026, 2, 10), date(2026, 3, 10))
+    tell(world, "ended", "ended", date(2026, 2, 20), None)
+    tell(world, "a month", "started", date(2026, 2, 20), None)
+    tell(world, "a year", "started", date(2025, 2, 15), None, plan_id="y")
+    tell(world, "again", "started", date(2025, 11, 1), date(2025, 12, 1))
+    tell(world, "again", "ended", date(2025, 11, 20), None)
+    tell(world, "again", "trial_started", date(2026, 1, 20), date(2026, 2, 3))
+    tell(world, "again", "ended", date(2026, 1, 25), None)
     world.add(
         "rights",
         right("song", "ours", "WW", 0.5, date(2020, 1, 1), date(2026, 3, 10)),
@@ -128,8 +148,8 @@ def right(track: str, holder: str, territory: str, share: float, first: date, un
     }  # fmt: skip
 
 
-def tell(world: World, listener: str, kind: str, first: date, until: date, **more: Any) -> None:
-    """An event that opens a period."""
+def tell(world: World, listener: str, kind: str, first: date, until: date | None, **more: Any) -> None:
+    """An event that opens a period, or ends one."""
     at = datetime(first.year, first.month, first.day, 9, tzinfo=UTC)
     event = {"event_id": f"{listener} {kind} {first}", "occurred_at": at, "listener_key": listener, "subscription_id": f"sub {listener}"}
     world.add("subscription_events", event | {"event_type": kind, "plan_id": "m", "period_from_on": first, "period_to_on": until} | more)
@@ -299,6 +319,28 @@ def test_churn_is_no_valid_period_within_30_days_of_the_end(world: World) -> Non
 def test_a_trial_converts_within_its_14_days_and_3_of_grace(world: World) -> None:
     converted = {row["listener_key"]: row["is_converted"] for row in world.mart("subscription_periods") if row["kind"] == "trial"}
     assert (converted["trial 17"], converted["trial 18"]) == (True, False)
+
+
+def test_a_period_ends_the_day_after_its_subscription_ended_or_a_month_or_a_year_after_it_began(world: World) -> None:
+    ends = {row["listener_key"]: row["period_to_on"] for row in world.mart("subscription_periods")}
+    assert (ends["ended"], ends["a month"], ends["a year"]) == (date(2026, 2, 21), date(2026, 3, 20), date(2026, 2, 15))
+
+
+def test_a_trial_after_paid_time_is_a_trial(world: World) -> None:
+    periods = {row["period_from_on"]: row for row in world.mart("subscription_periods") if row["listener_key"] == "again"}
+    told = {day: (row["kind"], row["period_to_on"]) for day, row in periods.items()}
+    assert told == {date(2025, 11, 1): ("paid", date(2025, 11, 21)), date(2026, 1, 20): ("trial", date(2026, 1, 26))}
+
+
+def test_a_refund_gives_back_its_tax(world: World) -> None:
+    days = {row["revenue_on"].day: row for row in world.mart("revenue_days")}
+    assert (days[2]["gross_amount"], days[2]["tax_amount"], days[2]["net_amount"]) == (12, 2, 10)
+    assert (days[3]["refund_amount"], days[3]["tax_amount"], days[3]["net_amount"]) == (12, -2, -10)
+
+
+def test_catalogue_was_released_more_than_18_months_ago(world: World) -> None:
+    tracks = {row["track_id"]: row["is_catalogue"] for row in world.mart("track_facts")}
+    assert (tracks["18 months"], tracks["more"], tracks["nearly 19"]) == (False, True, True)
 
 
 def test_the_bridge_from_day_to_day(world: World) -> None:
