@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from tests.integration.marts import reference_operations, reference_rights
+from tests.integration.marts import reference_engagement, reference_operations, reference_rights
 from tests.integration.marts.world import Row, World
 
 Key = tuple[Any, ...]
@@ -96,6 +96,7 @@ class Marts:
                 "track_facts": self._track_facts(),
                 "retention_weeks": self._retention(),
             }
+            found |= reference_engagement.expected(self, found)
             if self.has("tracks"):
                 found["artist_days"] = self._artist_days()
             if self.has("listeners"):
@@ -301,6 +302,7 @@ class Marts:
                 "listeners_1d": len(self._listeners(on, 1)),
                 "listeners_7d": len(self._listeners(on, 7)),
                 "listeners_28d": monthly,
+                "listeners_mtd": len(self._listeners(on, on.day)),
                 "new_listener_count": firsts.count(on),
                 "skip_ratio": None if sums["skip_count"] is None else sums["skip_count"] / len(plays),
                 "completion_ratio": None if completed is None else completed / len(plays),
@@ -671,8 +673,9 @@ KEYS = {
     "statement_months": ("service", "month_on", "track_id"),
     "holder_days": ("holder_id", "played_on"),
     "reconciliation_days": ("dataset", "event_on"),
-    **reference_rights.KEYS,
+    **reference_engagement.KEYS,
     **reference_operations.KEYS,
+    **reference_rights.KEYS,
 }
 
 

@@ -277,6 +277,16 @@ def test_stickiness_is_mean_daily_over_monthly_listeners_and_unknown_before_the_
     assert days[date(2025, 10, 28)] is not None
 
 
+def test_a_week_and_a_month_have_their_own_distinct_listeners_once_they_are_over(world: World) -> None:
+    periods = {(row["period"], row["starts_on"]): row for row in world.mart("activity_periods")}
+    week, month = periods["week", date(2026, 1, 5)], periods["month", date(2026, 2, 1)]
+    assert (week["listeners_in_period"], week["stream_count"], week["listeners_1d_mean"]) == (1, 2, 2 / 7)
+    assert (month["listeners_in_period"], month["listeners_28d"], month["listeners_1d_mean"]) == (2, 2, 2 / 28)
+    now = periods["week", date(2026, 4, 27)]
+    assert (now["is_over"], now["day_count"], now["listeners_in_period"]) == (False, 4, None)
+    assert periods["month", date(2026, 4, 1)]["listeners_in_period"] == 3
+
+
 def test_a_day_is_final_after_seven_days(world: World) -> None:
     days = {row["played_on"]: row["is_final"] for row in world.mart("activity_days")}
     assert [days[TODAY - timedelta(n)] for n in (6, 7)] == [False, True]

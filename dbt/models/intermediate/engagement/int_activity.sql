@@ -6,8 +6,8 @@
     meta={'scope': {'relation': 'int_window_days', 'columns': {'played_on': 'day_on'}}, 'day': 'played_on'}
 ) }}
 {#- A stream makes its listener count from its day until 27 days later, or until the listener's next day with a stream, which takes
-    over. So every such day opens an interval and closes one, and the distinct listeners of every day's window are a running sum: nobody is
-    counted twice, and no window is scanned on its own. -#}
+    over; in the month to date until the month's end. So every such day opens intervals and closes them, and the distinct listeners of every
+    day's windows are running sums: nobody is counted twice, and no window is scanned on its own. -#}
 {%- set window_days = ref('int_window_days') %}
 
 with asked as (
@@ -33,7 +33,7 @@ with asked as (
 needed as (
     select distinct reach.day_on::date as day_on
     from asked
-    cross join generate_series(asked.day_on - 27, asked.day_on, interval '1 day') as reach (day_on)
+    cross join generate_series(asked.day_on - 30, asked.day_on, interval '1 day') as reach (day_on)
 ),
 
 listened as (
@@ -52,25 +52,36 @@ steps as (
     select
         played_on as day_on,
         1 as in_7d,
-        1 as in_28d
+        1 as in_28d,
+        1 as in_month
     from active
     union all
     select
         least(played_on + 7, next_on) as day_on,
         -1 as in_7d,
-        0 as in_28d
+        0 as in_28d,
+        0 as in_month
     from active
     union all
     select
         least(played_on + 28, next_on) as day_on,
         0 as in_7d,
-        -1 as in_28d
+        -1 as in_28d,
+        0 as in_month
+    from active
+    union all
+    select
+        least(({{ month_of('played_on') }} + interval '1 month')::date, next_on) as day_on,
+        0 as in_7d,
+        0 as in_28d,
+        -1 as in_month
     from active
     union all
     select
         day_on,
         0 as in_7d,
-        0 as in_28d
+        0 as in_28d,
+        0 as in_month
     from asked
 ),
 
@@ -78,7 +89,8 @@ by_day as (
     select
         day_on,
         sum(in_7d) as in_7d,
-        sum(in_28d) as in_28d
+        sum(in_28d) as in_28d,
+        sum(in_month) as in_month
     from steps
     group by day_on
 ),
@@ -87,7 +99,8 @@ windows as (
     select
         day_on,
         sum(in_7d) over (order by day_on)::bigint as listeners_7d,
-        sum(in_28d) over (order by day_on)::bigint as listeners_28d
+        sum(in_28d) over (order by day_on)::bigint as listeners_28d,
+        sum(in_month) over (order by day_on)::bigint as listeners_mtd
     from by_day
 ),
 
@@ -117,7 +130,8 @@ select
     coalesce(sums.play_time_ms, 0) as play_time_ms,
     coalesce(sums.listeners_1d, 0) as listeners_1d,
     windows.listeners_7d,
-    windows.listeners_28d
+    windows.listeners_28d,
+    windows.listeners_mtd
 from asked
 inner join windows on asked.day_on = windows.day_on
 left join sums on asked.day_on = sums.played_on

@@ -43,6 +43,7 @@ select
     windowed.listeners_1d,
     windowed.listeners_7d,
     windowed.listeners_28d,
+    windowed.listeners_mtd,
     coalesce(first_streams.new_listener_count, 0) as new_listener_count,
     windowed.skip_count::double precision / nullif(windowed.play_count, 0) as skip_ratio,
     windowed.completed_count::double precision / nullif(windowed.play_count, 0) as completion_ratio,
