@@ -17,7 +17,14 @@ with cuts as (
         stream_count
     from {{ ref('activity_days') }}
     where play_count > 0
-    {%- for mart in ('listener_days', 'track_days', 'genre_days') %}
+    union all
+    select
+        'listening_days' as mart,
+        played_on,
+        play_count,
+        null as stream_count
+    from {{ ref('listening_days') }}
+    {%- for mart in ('listener_days', 'track_days', 'genre_days', 'hour_days') %}
     union all
     select
         '{{ mart }}' as mart,
@@ -35,4 +42,4 @@ select
     array_agg(mart) as marts
 from cuts
 group by played_on
-having count(*) <> 5 or min(play_count) <> max(play_count) or min(stream_count) <> max(stream_count)
+having count(*) <> 7 or min(play_count) <> max(play_count) or min(stream_count) <> max(stream_count)

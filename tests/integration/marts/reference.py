@@ -209,6 +209,7 @@ class Marts:
             "resume_count": len(parts) - 1,
             "is_stream": is_stream,
             "is_completed": is_completed,
+            "tenths_heard": 10 * min(ms, duration) // duration if duration else None,
             "is_skip": is_skip,
             "skip_bucket": bucket,
             "is_scrobble": scrobbles,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from tests.integration.marts.world import Row
@@ -13,12 +14,21 @@ if TYPE_CHECKING:
 
 KEYS = {
     "activity_periods": ("period", "starts_on"),
+    "hour_days": ("played_on", "hour"),
+    "listening_days": ("played_on",),
 }
 
 
 def expected(marts: _Marts, found: dict[str, Table]) -> dict[str, Table]:
     """The marts of engagement beside plays, sessions, listener-days and days; `found` are those."""
-    return {"activity_periods": _periods(marts, found["activity_days"])}
+    plays: dict[date, list[Row]] = defaultdict(list)
+    for play in marts.plays:
+        plays[play["played_on"]].append(play)
+    return {
+        "activity_periods": _periods(marts, found["activity_days"]),
+        "hour_days": {key: row for on, played in plays.items() for key, row in _hours(marts, on, played).items()},
+        "listening_days": {(on,): _listening(played) for on, played in plays.items()},
+    }
 
 
 def _periods(marts: _Marts, days: Table) -> Table:
@@ -57,3 +67,55 @@ def _period(marts: _Marts, days: Table, first: date, last: date, held: list[date
         "stickiness_ratio": days[last,]["stickiness_ratio"] if is_told else None,
         "is_final": is_over and all(days[on,]["is_final"] for on in held),
     }
+
+
+def _hours(marts: _Marts, on: date, plays: list[Row]) -> Table:
+    """Minute by minute: what the clock showed, and who was heard."""
+    found: Table = {}
+    begins = datetime(on.year, on.month, on.day, tzinfo=UTC) - timedelta(hours=20)
+    for minute in range(64 * 60):
+        clock = _clock(marts, begins + timedelta(minutes=minute))
+        if clock.date() == on:
+            row = found.setdefault((on, clock.hour), {"weekday": on.isoweekday(), "minutes": 0, "plays": []})
+            row["minutes"] += 1
+    for play in plays:
+        found[on, _clock(marts, play["played_at"]).hour]["plays"].append(play)
+    for row in found.values():
+        heard = row.pop("plays")
+        row["clock_hours"] = row.pop("minutes") / 60
+        row["play_count"] = len(heard)
+        row["stream_count"] = sum(play["is_stream"] for play in heard)
+        row["ms_played"] = sum(play["ms_played"] for play in heard)
+        row["listeners_in_hour"] = len({play["listener_key"] for play in heard if play["is_stream"]})
+    return found
+
+
+def _clock(marts: _Marts, at: datetime) -> datetime:
+    return at.astimezone(marts.tenant.zone_at(at))
+
+
+def _listening(plays: list[Row]) -> Row:
+    is_told = any(play["is_skip"] is not None for play in plays)
+    row: Row = {"play_count": len(plays)}
+    for bucket in ("before_5s", "before_30s", "before_end"):
+        count = sum(play["skip_bucket"] == bucket for play in plays)
+        row[f"skip_{bucket}_count"] = count if is_told else None
+        row[f"skip_{bucket}_ratio"] = count / len(plays) if is_told else None
+    timed = [play["tenths_heard"] for play in plays if play["tenths_heard"] is not None]
+    row["timed_play_count"] = len(timed)
+    for tenth in range(1, 11):
+        row[f"reached_{tenth}0_ratio"] = sum(heard >= tenth for heard in timed) / len(timed) if timed else None
+    by_listener: dict[str, int] = defaultdict(int)
+    for play in plays:
+        by_listener[play["listener_key"]] += play["ms_played"]
+    row["player_count"] = len(by_listener)
+    for percent in (50, 90, 95, 99):
+        row[f"play_time_p{percent}_ms"] = _percentile(sorted(by_listener.values()), Fraction(percent, 100))
+    return row
+
+
+def _percentile(values: list[int], share: Fraction) -> float:
+    place = share * (len(values) - 1)
+    below = int(place)
+    above = min(below + 1, len(values) - 1)
+    return float(values[below] + (values[above] - values[below]) * (place - below))

@@ -215,6 +215,24 @@ def test_a_day_has_as_many_hours_as_the_clock_gives_it(plays: dict[str, dict[str
     assert after["played_at"] - first["played_at"] == timedelta(hours=hours)
 
 
+@pytest.mark.parametrize(("day", "hours", "second"), [(WINTER, 25, 2), (SUMMER, 23, None), (date(2026, 3, 9), 24, 1)])
+def test_hours_are_those_of_the_clock(world: World, day: date, hours: int, second: int | None) -> None:
+    rows = {row["hour"]: row for row in world.mart("hour_days") if row["played_on"] == day}
+    assert sum(row["clock_hours"] for row in rows.values()) == hours
+    assert (rows[2]["clock_hours"] if 2 in rows else None) == second
+    assert {row["weekday"] for row in rows.values()} == {day.isoweekday()}
+    if day == WINTER:
+        assert (rows[2]["play_count"], rows[2]["listeners_in_hour"], rows[0]["play_count"], rows[23]["play_count"]) == (2, 1, 1, 1)
+
+
+def test_how_far_plays_came_is_told_in_tenths(world: World, plays: dict[str, dict[str, Any]]) -> None:
+    names = ("complete song 179999", "complete song 180000", "skip 200000", "a day 1", "skip 4999", "complete nameless 180000")
+    assert [plays[name]["tenths_heard"] for name in names] == [8, 9, 10, 10, 0, None]
+    (day,) = [row for row in world.mart("listening_days") if row["played_on"] == date(2026, 3, 16)]
+    # a minute each: two of 200 seconds, two of 600
+    assert (day["timed_play_count"], day["reached_10_ratio"], day["reached_30_ratio"], day["reached_40_ratio"]) == (4, 1, 0.5, 0)
+
+
 def test_the_hour_that_comes_twice_is_two_hours(world: World) -> None:
     assert len([row for row in world.mart("sessions") if row["listener_key"] == "twice"]) == 2
 

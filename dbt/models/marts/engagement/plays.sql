@@ -75,6 +75,7 @@ heard as (
         plays.*,
         rules.stream_min_ms,
         rules.stream_rule,
+        10 * least(plays.ms_played, plays.duration_ms) / nullif(plays.duration_ms, 0) as tenths_heard,
         least(plays.ms_played, plays.duration_ms) >= rules.complete_rate * plays.duration_ms as is_completed
     from plays
     inner join rules on plays.played_on >= rules.valid_from_on and plays.played_on < rules.valid_to_on
@@ -125,6 +126,7 @@ select
         when judged.is_skip then 'before_end'
     end as skip_bucket,
     judged.is_completed,
+    judged.tenths_heard::smallint as tenths_heard,
     case
         when attempts.context_type in ('search', 'library', 'own_playlist', 'artist', 'album') then true
         when attempts.context_type in ('editorial_playlist', 'algorithmic_playlist', 'radio', 'autoplay') then false
