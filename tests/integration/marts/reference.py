@@ -91,7 +91,7 @@ class Marts:
                 "sessions": self._sessions(),
                 "listener_days": self._listener_days(),
                 "activity_days": self._activity_days(),
-                "track_days": self._grouped(lambda p: (p["track_id"], p["played_on"], p["country"] or "ZZ")),
+                "track_days": reference_engagement.track_days(self),
                 "genre_days": self._grouped(lambda p: (p["genre"] or "unknown", p["played_on"])),
                 "track_facts": self._track_facts(),
                 "retention_weeks": self._retention(),

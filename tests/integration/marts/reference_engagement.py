@@ -94,6 +94,24 @@ def _clock(marts: _Marts, at: datetime) -> datetime:
     return at.astimezone(marts.tenant.zone_at(at))
 
 
+def track_days(marts: _Marts) -> Table:
+    """What was heard of a track in a territory, and how far its plays came."""
+    found = marts._grouped(_place)
+    for row in found.values():
+        row |= {"timed_play_count": 0} | {f"reached_{tenth}0_count": 0 for tenth in range(1, 11)}
+    for play in marts.plays:
+        if play["tenths_heard"] is not None:
+            row = found[_place(play)]
+            row["timed_play_count"] += 1
+            for tenth in range(1, play["tenths_heard"] + 1):
+                row[f"reached_{tenth}0_count"] += 1
+    return found
+
+
+def _place(play: Row) -> tuple[str, date, str]:
+    return play["track_id"], play["played_on"], play["country"] or "ZZ"
+
+
 def _listening(plays: list[Row]) -> Row:
     is_told = any(play["is_skip"] is not None for play in plays)
     row: Row = {"play_count": len(plays)}
