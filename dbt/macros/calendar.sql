@@ -34,3 +34,21 @@
         cross join generate_series(0, 6) as days (number)
     ) as of_weeks
 {%- endmacro %}
+
+{#- The days, after that of the first stream, on which cohorts are looked at again. -#}
+{% macro cohort_days() -%}
+    {{ return([1, 3, 7, 14, 28, 60, 90]) }}
+{%- endmacro %}
+
+{#- The last month, after that of the first stream, in which they are. -#}
+{% macro cohort_months() -%}
+    {{ return(24) }}
+{%- endmacro %}
+
+{#- How many calendar months after one first of a month another one is. -#}
+{% macro months_between(earlier, later) -%}
+    (
+        12 * (extract(year from {{ later }}) - extract(year from {{ earlier }}))
+        + extract(month from {{ later }}) - extract(month from {{ earlier }})
+    )::integer
+{%- endmacro %}

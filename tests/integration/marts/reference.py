@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from tests.integration.marts import reference_engagement, reference_operations, reference_rights
+from tests.integration.marts import reference_audience, reference_engagement, reference_operations, reference_rights
 from tests.integration.marts.world import Row, World
 
 Key = tuple[Any, ...]
@@ -96,7 +96,7 @@ class Marts:
                 "track_facts": self._track_facts(),
                 "retention_weeks": self._retention(),
             }
-            found |= reference_engagement.expected(self, found)
+            found |= reference_engagement.expected(self, found) | reference_audience.expected(self)
             if self.has("tracks"):
                 found["artist_days"] = self._artist_days()
             if self.has("listeners"):
@@ -674,6 +674,7 @@ KEYS = {
     "statement_months": ("service", "month_on", "track_id"),
     "holder_days": ("holder_id", "played_on"),
     "reconciliation_days": ("dataset", "event_on"),
+    **reference_audience.KEYS,
     **reference_engagement.KEYS,
     **reference_operations.KEYS,
     **reference_rights.KEYS,

@@ -327,6 +327,25 @@ def test_retention_counts_by_week_and_knows_nothing_of_a_week_that_is_not_over(w
     assert cells[date(2026, 1, 5), last]["retained_count"] is None
 
 
+def test_cohorts_are_counted_on_day_n_from_day_n_on_and_in_month_n(world: World) -> None:
+    cells = {(row["unit"], row["cohort_on"], row["number"]): row for row in world.mart("retention_cohorts")}
+    # first heard on the 5th of January, then on the 6th and on the 2nd of February, 28 days later
+    days = {number: cells["day", date(2026, 1, 5), number] for number in (1, 3, 28, 60)}
+    assert [days[number]["retained_count"] for number in days] == [1, 0, 1, 0]
+    assert [days[number]["rolling_count"] for number in days] == [1, 1, 1, 0]
+    months = {number: cells["month", date(2026, 1, 1), number] for number in (0, 1, 2)}
+    assert [months[number]["retention_ratio"] for number in months] == [1, 1, 0]
+
+
+def test_what_is_not_over_of_a_cohort_is_not_told(world: World) -> None:
+    cells = {(row["unit"], row["cohort_on"], row["number"]): row for row in world.mart("retention_cohorts")}
+    # of who came 28 days before the business day, day 28 is over and day 60 is not; April, which ends with the business day, is over
+    days = {number: cells["day", TODAY - timedelta(28), number]["retained_count"] for number in (28, 60)}
+    assert days == {28: 0, 60: None}
+    assert cells["month", date(2026, 4, 1), 0]["rolling_ratio"] == 1
+    assert ("month", date(2026, 4, 1), 1) not in cells
+
+
 def test_a_right_holds_on_the_days_of_its_validity(world: World) -> None:
     days = {(row["played_on"].day, row["holder_id"]): row for row in world.mart("holder_days") if row["played_on"].month == 3}
     songs = Decimal(5) / 2  # the five streams of the song on the 9th, half of each
