@@ -369,6 +369,8 @@ class Marts:
                 "active_day_count": len(set(streams)),
                 "streams_28d": sum(self.today - timedelta(28) < on <= self.today for on in streams),
             }
+        for key, row in reference_audience.segments(self).items():
+            found[key] |= row
         return found
 
     def week_of(self, on: date) -> date:

@@ -1,9 +1,11 @@
-"""The definitions of cohorts once more in plain Python; registered in `reference.py`."""
+"""The definitions of cohorts and segments once more in plain Python; registered in `reference.py`."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from datetime import date, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from tests.integration.marts.world import Row
@@ -43,6 +45,57 @@ def _cohorts(marts: _Marts) -> Table:
                 found["month", first, number] = _cell(members, begins, ends, marts.today)
             begins = _next_month(begins)
     return found
+
+
+def segments(marts: _Marts) -> Table:
+    """What the 28 days that end with the business day say of every listener."""
+    played: dict[str, list[Row]] = defaultdict(list)
+    for play in marts.plays:
+        played[play["listener_key"]].append(play)
+    everybody = {row["listener_key"] for row in marts.rows["listeners"]}
+    everybody |= {event.listener for session in marts.sessions for event in session.events}
+    found = {listener: _recent(played[listener], marts.today) for listener in everybody}
+    active = [row for row in found.values() if row["active_days_28d"]]
+    for row in found.values():
+        is_active = bool(row["active_days_28d"])
+        scores = [
+            5 - 5 * sum(sign * other[name] > sign * row[name] for other in active) // len(active) if is_active else None
+            for name, sign in (("recency_days", -1), ("active_days_28d", 1), ("play_time_28d_ms", 1))
+        ]
+        row |= dict(zip(("recency_score", "frequency_score", "listening_score"), scores, strict=True))
+        row["segment"] = _segment(row.pop("_first_days"), row["recency_days"], *scores)
+        row["engagement_score"] = _engagement(row) if is_active else 0
+    return {(listener,): row for listener, row in found.items()}
+
+
+def _recent(plays: list[Row], today: date) -> Row:
+    streamed = [(today - play["played_on"]).days for play in plays if play["is_stream"]]
+    return {
+        "active_days_28d": len({days for days in streamed if 0 <= days < 28}),
+        "play_time_28d_ms": sum(play["ms_played"] for play in plays if 0 <= (today - play["played_on"]).days < 28),
+        "recency_days": min(streamed, default=None),
+        "_first_days": max(streamed, default=None),
+    }
+
+
+def _segment(first_days: int | None, recency: int | None, recent: int | None, frequent: int | None, much: int | None) -> str:
+    if first_days is None or recency is None:
+        return "never_listened"
+    if recent is None or frequent is None or much is None:
+        return "lost" if recency >= 56 else "lapsed"
+    if first_days < 28:
+        return "new"
+    if min(recent, frequent, much) >= 4:
+        return "champion"
+    if recent >= 3:
+        return "loyal" if frequent >= 4 else "promising" if recent >= 4 else "regular"
+    return "at_risk" if max(frequent, much) >= 3 else "fading"
+
+
+def _engagement(row: Row) -> Decimal:
+    hours = min(Fraction(row["play_time_28d_ms"], 3_600_000), Fraction(28))
+    score = (40 * row["active_days_28d"] + 30 * (28 - row["recency_days"]) + 30 * hours) / 28
+    return (Decimal(score.numerator) / score.denominator).quantize(Decimal("0.1"), rounding=ROUND_HALF_UP)
 
 
 def _cell(members: list[set[date]], begins: date, ends: date, today: date) -> Row:

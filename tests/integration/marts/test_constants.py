@@ -13,7 +13,7 @@ import pytest
 from nocturne.errors import BuildFailed
 from nocturne.settings import PROJECT
 from nocturne.tenants import Tenant
-from tests.integration.marts.randomness import random_world
+from tests.integration.marts.randomness import Randomness, random_world
 from tests.integration.marts.reference import differences
 from tests.integration.marts.test_definitions import RULES, fill
 from tests.integration.marts.world import World, make_tenant
@@ -60,6 +60,9 @@ def world(new_world: Callable[[Tenant], World]) -> World:
     made = new_world(make_tenant("constants", begins_on=date(2025, 10, 1), sees_whole_market=True, rules=RULES))
     fill(made, A_SUNDAY)
     random_world(made, 11, date(2026, 1, 1), date(2026, 2, 20), plays=150)
+    crowd = Randomness(12, listeners=30)
+    for dataset, rows in crowd.listening(made.tenant, date(2026, 3, 1), A_SUNDAY, 300).items():
+        made.add(dataset, *rows)
     made.night(A_SUNDAY)
     assert differences(made, A_SUNDAY) == []
     return made

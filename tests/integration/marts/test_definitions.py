@@ -95,8 +95,17 @@ def fill(world: World, today: date = TODAY) -> None:  # noqa: C901 (a list of wh
         ("window", date(2026, 2, 2)),
     ):
         world.add("plays", play(f"{name} {day}", local(f"{day}T12:00"), 60_000, listener_key=name))
-    for name, back in (("28 days ago", 28), ("27 days ago", 27), ("today", 0)):
+    for name, back in (("56 days ago", 56), ("55 days ago", 55), ("28 days ago", 28), ("27 days ago", 27), ("today", 0)):
         world.add("plays", play(name, local(f"{today - timedelta(back)}T12:00"), 60_000))
+
+    # ten who listen more and until later, one after the other, and one who hardly stops
+    for fan in range(10):
+        for back in (40, *range(9 - fan, 10)):
+            at = local(f"{today - timedelta(back)}T12:00")
+            world.add("plays", play(f"fan {fan} {back}", at, (fan + 1) * 60_000, listener_key=f"fan {fan}"))
+    for back in (2, 4):
+        world.add("plays", play(f"glutton {back}", local(f"{today - timedelta(back)}T01:00"), 72_000_000, listener_key="glutton"))
+    world.add("listeners", {"listener_key": "nobody"})
 
     # released 18 months ago, and more
     for name, released in (("18 months", date(2024, 10, 30)), ("more", date(2024, 10, 29)), ("nearly 19", date(2024, 10, 10))):
@@ -302,7 +311,7 @@ def test_a_week_and_a_month_have_their_own_distinct_listeners_once_they_are_over
     assert (month["listeners_in_period"], month["listeners_28d"], month["listeners_1d_mean"]) == (2, 2, 2 / 28)
     now = periods["week", date(2026, 4, 27)]
     assert (now["is_over"], now["day_count"], now["listeners_in_period"]) == (False, 4, None)
-    assert periods["month", date(2026, 4, 1)]["listeners_in_period"] == 3
+    assert periods["month", date(2026, 4, 1)]["listeners_in_period"] == 14
 
 
 def test_a_day_is_final_after_seven_days(world: World) -> None:
@@ -344,6 +353,24 @@ def test_what_is_not_over_of_a_cohort_is_not_told(world: World) -> None:
     assert days == {28: 0, 60: None}
     assert cells["month", date(2026, 4, 1), 0]["rolling_ratio"] == 1
     assert ("month", date(2026, 4, 1), 1) not in cells
+
+
+def test_listeners_are_scored_by_fifths_and_named(world: World) -> None:
+    scores = ("recency_score", "frequency_score", "listening_score")
+    found = {row["listener_key"]: (row["segment"], *(row[score] for score in scores)) for row in world.mart("listener_facts")}
+    assert found["fan 9"] == ("champion", 5, 5, 5)
+    assert found["fan 5"] == ("loyal", 3, 4, 4)
+    assert found["fan 0"] == ("fading", 1, 1, 1)
+    assert (found["glutton"][0], found["glutton"][3]) == ("new", 5)
+    assert [found[name][0] for name in ("of 55 days ago", "of 56 days ago", "nobody")] == ["lapsed", "lost", "never_listened"]
+
+
+def test_engagement_is_days_recency_and_hours_of_four_weeks(world: World) -> None:
+    found = {row["listener_key"]: row["engagement_score"] for row in world.mart("listener_facts")}
+    # ten days, today, a hundred minutes; two days, the day before yesterday, more than 28 hours
+    assert found["fan 9"] == round(Decimal(40 * 10 + 30 * 28 + 50) / 28, 1)
+    assert found["glutton"] == round(Decimal(40 * 2 + 30 * 26 + 30 * 28) / 28, 1)
+    assert found["of 55 days ago"] == 0
 
 
 def test_a_right_holds_on_the_days_of_its_validity(world: World) -> None:
