@@ -213,6 +213,7 @@ class Marts:
             "is_skip": is_skip,
             "skip_bucket": bucket,
             "is_scrobble": scrobbles,
+            "context_type": context,
             "is_intentional": True if context in INTENTIONAL else False if context in PROGRAMMED else None,
             "country": first.get("country"),
             "reason_end": reason,
@@ -238,6 +239,7 @@ class Marts:
                 "chain_started_on": session.chain_on[0],
                 "chain_ended_on": session.chain_on[1],
                 "country": next((e.row["country"] for e in session.events if e.row.get("country")), None),
+                "context_path": reference_engagement.path(session),
             }
         return found
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import itertools
+from collections import Counter, defaultdict
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING
 from tests.integration.marts.world import Row
 
 if TYPE_CHECKING:
-    from tests.integration.marts.reference import Table, _Marts
+    from tests.integration.marts.reference import Session, Table, _Marts
 
 KEYS = {
     "activity_periods": ("period", "starts_on"),
     "hour_days": ("played_on", "hour"),
     "listening_days": ("played_on",),
+    "path_days": ("started_on", "context_path"),
+    "path_transitions": ("step", "source", "target"),
 }
 
 
@@ -28,6 +31,8 @@ def expected(marts: _Marts, found: dict[str, Table]) -> dict[str, Table]:
         "activity_periods": _periods(marts, found["activity_days"]),
         "hour_days": {key: row for on, played in plays.items() for key, row in _hours(marts, on, played).items()},
         "listening_days": {(on,): _listening(played) for on, played in plays.items()},
+        "path_days": _paths(marts),
+        "path_transitions": _transitions(marts),
     }
 
 
@@ -137,3 +142,46 @@ def _percentile(values: list[int], share: Fraction) -> float:
     below = int(place)
     above = min(below + 1, len(values) - 1)
     return float(values[below] + (values[above] - values[below]) * (place - below))
+
+
+def path(session: Session) -> str | None:
+    """The places where a session's plays started, without stays; None if no play tells."""
+    plays = sorted(session.plays, key=lambda play: (play["played_at"], play["play_id"]))
+    if all(play["context_type"] is None for play in plays):
+        return None
+    places = [name for name, _ in itertools.groupby(play["context_type"] or "unknown" for play in plays)]
+    return " > ".join([*places[:5], "(more)"] if len(places) > 5 else places)
+
+
+def _paths(marts: _Marts) -> Table:
+    groups: dict[tuple[date, str], list[Session]] = defaultdict(list)
+    for session in marts.sessions:
+        taken = path(session)
+        if taken is not None:
+            groups[session.events[0].on, taken].append(session)
+    return {
+        key: {
+            "session_count": len(sessions),
+            "listener_count": len({session.listener for session in sessions}),
+            "stream_count": sum(play["is_stream"] for session in sessions for play in session.plays),
+            "ms_played": sum(play["ms_played"] for session in sessions for play in session.plays),
+        }
+        for key, sessions in groups.items()
+    }
+
+
+def _transitions(marts: _Marts) -> Table:
+    moves: Counter[tuple[int, str, str]] = Counter()
+    for session in marts.sessions:
+        taken = path(session)
+        if taken is not None and 0 <= (marts.today - session.events[0].on).days < 28:
+            places = ["(start)", *taken.split(" > ")]
+            places += [] if places[-1] == "(more)" else ["(end)"]
+            moves.update((step, source, target) for step, (source, target) in enumerate(itertools.pairwise(places)))
+    left: Counter[tuple[int, str]] = Counter()
+    for (step, source, _), count in moves.items():
+        left[step, source] += count
+    return {
+        (step, source, target): {"session_count": count, "transition_ratio": count / left[step, source]}
+        for (step, source, target), count in moves.items()
+    }

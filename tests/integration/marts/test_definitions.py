@@ -107,6 +107,17 @@ def fill(world: World, today: date = TODAY) -> None:  # noqa: C901 (a list of wh
         world.add("plays", play(f"glutton {back}", local(f"{today - timedelta(back)}T01:00"), 72_000_000, listener_key="glutton"))
     world.add("listeners", {"listener_key": "nobody"})
 
+    # a walk through places, five of them and then more; a day before the window and on its first day, too
+    ways = {
+        "wanderer": ("search", "search", "album", None, "radio"),
+        "traveller": ("search", "album", "artist", "radio", "library", "album", "search"),
+    }
+    for name, places in ways.items():
+        for back in (27, 28):
+            at = local(f"{today - timedelta(back)}T15:00")
+            for n, place in enumerate(places):
+                world.add("plays", play(f"{name} {back} {n}", at + ms(n * 60_000), 45_000, listener_key=name, context_type=place))
+
     # released 18 months ago, and more
     for name, released in (("18 months", date(2024, 10, 30)), ("more", date(2024, 10, 29)), ("nearly 19", date(2024, 10, 10))):
         world.add("tracks", {"track_id": name, "title": name, "artist_id": "artist", "duration_ms": 1, "released_on": released})
@@ -311,7 +322,7 @@ def test_a_week_and_a_month_have_their_own_distinct_listeners_once_they_are_over
     assert (month["listeners_in_period"], month["listeners_28d"], month["listeners_1d_mean"]) == (2, 2, 2 / 28)
     now = periods["week", date(2026, 4, 27)]
     assert (now["is_over"], now["day_count"], now["listeners_in_period"]) == (False, 4, None)
-    assert periods["month", date(2026, 4, 1)]["listeners_in_period"] == 14
+    assert periods["month", date(2026, 4, 1)]["listeners_in_period"] == 16
 
 
 def test_a_day_is_final_after_seven_days(world: World) -> None:
@@ -360,7 +371,7 @@ def test_listeners_are_scored_by_fifths_and_named(world: World) -> None:
     found = {row["listener_key"]: (row["segment"], *(row[score] for score in scores)) for row in world.mart("listener_facts")}
     assert found["fan 9"] == ("champion", 5, 5, 5)
     assert found["fan 5"] == ("loyal", 3, 4, 4)
-    assert found["fan 0"] == ("fading", 1, 1, 1)
+    assert found["fan 0"] == ("fading", 2, 2, 1)
     assert (found["glutton"][0], found["glutton"][3]) == ("new", 5)
     assert [found[name][0] for name in ("of 55 days ago", "of 56 days ago", "nobody")] == ["lapsed", "lost", "never_listened"]
 
@@ -371,6 +382,21 @@ def test_engagement_is_days_recency_and_hours_of_four_weeks(world: World) -> Non
     assert found["fan 9"] == round(Decimal(40 * 10 + 30 * 28 + 50) / 28, 1)
     assert found["glutton"] == round(Decimal(40 * 2 + 30 * 26 + 30 * 28) / 28, 1)
     assert found["of 55 days ago"] == 0
+
+
+def test_a_path_tells_five_places_and_a_stay_once(world: World) -> None:
+    paths = {row["listener_key"]: row["context_path"] for row in world.mart("sessions")}
+    assert paths["wanderer"] == "search > album > unknown > radio"
+    assert paths["traveller"] == "search > album > artist > radio > library > (more)"
+    assert paths["fan 9"] is None
+
+
+def test_transitions_lead_from_the_start_to_the_end_of_sessions_of_28_days(world: World) -> None:
+    moves = {(row["step"], row["source"], row["target"]): row for row in world.mart("path_transitions")}
+    assert moves[0, "(start)", "search"]["session_count"] == 2
+    assert {key[2]: moves[key]["transition_ratio"] for key in moves if key[:2] == (2, "album")} == {"unknown": 0.5, "artist": 0.5}
+    assert moves[4, "radio", "(end)"]["session_count"] == 1
+    assert moves[5, "library", "(more)"]["session_count"] == 1
 
 
 def test_a_right_holds_on_the_days_of_its_validity(world: World) -> None:

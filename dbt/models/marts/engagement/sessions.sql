@@ -48,6 +48,37 @@ played as (
         sum(ms_played)::bigint as ms_played
     from plays
     group by session_key
+),
+
+-- where the plays started from, one after the other; a stay in one place is one step
+places as (
+    select
+        session_key,
+        played_at,
+        play_id,
+        coalesce(context_type, 'unknown') as context,
+        lag(context_type) over in_session as context_before,
+        row_number() over in_session = 1 as is_first
+    from plays
+    window in_session as (partition by session_key order by played_at, play_id)
+),
+
+steps as (
+    select
+        session_key,
+        context,
+        row_number() over (partition by session_key order by played_at, play_id) as step
+    from places
+    where is_first or context <> coalesce(context_before, 'unknown')
+),
+
+walked as (
+    select
+        session_key,
+        string_agg(case when step <= 5 then context else '(more)' end, ' > ' order by step) filter (where step <= 5 + 1) as context_path
+    from steps
+    group by session_key
+    having bool_or(context <> 'unknown')
 )
 
 select
@@ -65,8 +96,10 @@ select
     extract(epoch from spans.ended_at - spans.started_at)::double precision as duration_seconds,
     spans.country,
     spans.platform,
+    walked.context_path,
     spans.is_cut,
     spans.chain_started_on,
     spans.chain_ended_on
 from spans
 left join played on spans.session_key = played.session_key
+left join walked on spans.session_key = walked.session_key
