@@ -99,6 +99,7 @@ class Marts:
             found |= reference_engagement.expected(self, found) | reference_audience.expected(self)
             if self.has("tracks"):
                 found["artist_days"] = self._artist_days()
+                found["artist_pairs"] = reference_audience.pairs(self)
             if self.has("listeners"):
                 found["listener_facts"] = self._listener_facts()
             if self.has("rights"):

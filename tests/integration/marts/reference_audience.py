@@ -1,7 +1,8 @@
-"""The definitions of cohorts and segments once more in plain Python; registered in `reference.py`."""
+"""The definitions of cohorts, segments and shared listeners once more in plain Python; registered in `reference.py`."""
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from tests.integration.marts.reference import Table, _Marts
 
 KEYS = {
+    "artist_pairs": ("artist_id", "other_artist_id"),
     "retention_cohorts": ("unit", "cohort_on", "number"),
 }
 
@@ -45,6 +47,29 @@ def _cohorts(marts: _Marts) -> Table:
                 found["month", first, number] = _cell(members, begins, ends, marts.today)
             begins = _next_month(begins)
     return found
+
+
+def pairs(marts: _Marts, most_listeners: int = 5000) -> Table:
+    """Which artists share listeners in the 28 days that end with the business day."""
+    recent = [play for play in marts.plays if play["is_stream"] and 0 <= (marts.today - play["played_on"]).days < 28]
+    counted = set(sorted({play["listener_key"] for play in recent})[:most_listeners])
+    listeners: dict[str, set[str]] = defaultdict(set)
+    for play in recent:
+        if play["artist_id"] is not None and play["listener_key"] in counted:
+            listeners[play["artist_id"]].add(play["listener_key"])
+    known = sorted(listeners, key=lambda artist: (-len(listeners[artist]), artist))[:100]
+    shared = {(one, other): len(listeners[one] & listeners[other]) for one, other in itertools.combinations(sorted(known), 2)}
+    kept = sorted((pair for pair in shared if shared[pair]), key=lambda pair: (-shared[pair], pair))[:1000]
+    return {
+        (one, other): {
+            "listener_count": shared[one, other],
+            "artist_listener_count": len(listeners[one]),
+            "other_listener_count": len(listeners[other]),
+            "counted_listener_count": len(counted),
+            "lift": shared[one, other] * len(counted) / len(listeners[one]) / len(listeners[other]),
+        }
+        for one, other in kept
+    }
 
 
 def segments(marts: _Marts) -> Table:

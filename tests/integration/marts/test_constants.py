@@ -13,8 +13,9 @@ import pytest
 from nocturne.errors import BuildFailed
 from nocturne.settings import PROJECT
 from nocturne.tenants import Tenant
+from tests.integration.marts import reference_audience
 from tests.integration.marts.randomness import Randomness, random_world
-from tests.integration.marts.reference import differences
+from tests.integration.marts.reference import _Marts, actual, differences
 from tests.integration.marts.test_definitions import RULES, fill
 from tests.integration.marts.world import World, make_tenant
 
@@ -68,18 +69,37 @@ def world(new_world: Callable[[Tenant], World]) -> World:
     return made
 
 
+def altered(world: World, path: Path, text: str, folder: Path) -> World:
+    """The same world, its marts built by a project of which one file is another."""
+    project = folder / "dbt"
+    shutil.copytree(PROJECT / "dbt", project)
+    (project / path.relative_to(PROJECT / "dbt")).write_text(text)
+    mutant = World(world.tenant, world.settings.model_copy(update={"project": folder}), world.rows)
+    mutant.build(A_SUNDAY)
+    return mutant
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("place", list(constants()), ids=named)
 def test_a_changed_constant_shows(world: World, place: tuple[Path, int, int], tmp_path: Path) -> None:
     path, start, end = place
-    project = tmp_path / "dbt"
-    shutil.copytree(PROJECT / "dbt", project)
     text = path.read_text()
-    changed = project / path.relative_to(PROJECT / "dbt")
-    changed.write_text(text[:start] + other(text[start:end]) + text[end:])
-    mutant = World(world.tenant, world.settings.model_copy(update={"project": tmp_path}), world.rows)
     try:
-        mutant.build(A_SUNDAY)
+        mutant = altered(world, path, text[:start] + other(text[start:end]) + text[end:], tmp_path)
     except BuildFailed:
         return
     assert differences(mutant, A_SUNDAY, mutant.tenant.build_schema) != []
+
+
+@pytest.mark.slow
+def test_of_more_listeners_than_the_bound_the_first_by_key_are_counted(world: World, tmp_path: Path) -> None:
+    path = MODELS / "marts" / "artists" / "artist_pairs.sql"
+    few = altered(world, path, path.read_text().replace("most_listeners = 5000", "most_listeners = 20"), tmp_path)
+    marts = _Marts(world, A_SUNDAY)
+    everybody = marts.all()["artist_pairs"]
+    wanted = reference_audience.pairs(marts, most_listeners=20)
+    columns = next(iter(wanted.values())).keys()
+    given = actual(few, "artist_pairs", few.tenant.build_schema)
+    found = {key: {column: row[column] for column in columns} for key, row in given.items()}
+    assert found == {key: row | {"lift": pytest.approx(row["lift"])} for key, row in wanted.items()}
+    assert wanted != everybody

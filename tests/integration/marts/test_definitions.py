@@ -118,6 +118,12 @@ def fill(world: World, today: date = TODAY) -> None:  # noqa: C901 (a list of wh
             for n, place in enumerate(places):
                 world.add("plays", play(f"{name} {back} {n}", at + ms(n * 60_000), 45_000, listener_key=name, context_type=place))
 
+    # who hears more artists than are told
+    for n in range(105):
+        world.add("tracks", {"track_id": f"by {n:03}", "title": "x", "artist_id": f"artist {n:03}", "duration_ms": 60_000})
+        at = local(f"{today - timedelta(3)}T15:00") + ms(n * 60_000)
+        world.add("plays", play(f"of many {n}", at, 45_000, listener_key="omnivore", track_id=f"by {n:03}"))
+
     # released 18 months ago, and more
     for name, released in (("18 months", date(2024, 10, 30)), ("more", date(2024, 10, 29)), ("nearly 19", date(2024, 10, 10))):
         world.add("tracks", {"track_id": name, "title": name, "artist_id": "artist", "duration_ms": 1, "released_on": released})
@@ -322,7 +328,7 @@ def test_a_week_and_a_month_have_their_own_distinct_listeners_once_they_are_over
     assert (month["listeners_in_period"], month["listeners_28d"], month["listeners_1d_mean"]) == (2, 2, 2 / 28)
     now = periods["week", date(2026, 4, 27)]
     assert (now["is_over"], now["day_count"], now["listeners_in_period"]) == (False, 4, None)
-    assert periods["month", date(2026, 4, 1)]["listeners_in_period"] == 16
+    assert periods["month", date(2026, 4, 1)]["listeners_in_period"] == 17
 
 
 def test_a_day_is_final_after_seven_days(world: World) -> None:
@@ -397,6 +403,15 @@ def test_transitions_lead_from_the_start_to_the_end_of_sessions_of_28_days(world
     assert {key[2]: moves[key]["transition_ratio"] for key in moves if key[:2] == (2, "album")} == {"unknown": 0.5, "artist": 0.5}
     assert moves[4, "radio", "(end)"]["session_count"] == 1
     assert moves[5, "library", "(more)"]["session_count"] == 1
+
+
+def test_pairs_of_artists_are_the_first_thousand_of_a_hundred_artists(world: World) -> None:
+    pairs = {(row["artist_id"], row["other_artist_id"]): row for row in world.mart("artist_pairs")}
+    assert len(pairs) == 1_000
+    assert max(max(pair) for pair in pairs) == "artist 098"  # the hundredth is the one whom everybody hears
+    row = pairs["artist 000", "artist 001"]
+    assert (row["listener_count"], row["artist_listener_count"]) == (1, 1)
+    assert row["lift"] == row["counted_listener_count"] == 16  # fans, a glutton, the omnivore, two who walk, two others
 
 
 def test_a_right_holds_on_the_days_of_its_validity(world: World) -> None:
