@@ -12,6 +12,11 @@
     date_trunc('month', {{ day }})::date
 {%- endmacro %}
 
+{#- Last day of the month that holds a date. -#}
+{% macro month_end(day) -%}
+    (date_trunc('month', {{ day }}) + interval '1 month - 1 day')::date
+{%- endmacro %}
+
 {#- Event dates of one dataset among those whose counts may have changed. -#}
 {% macro counted_days(changed, dataset) -%}
     (select event_on from {{ changed }} where dataset = '{{ dataset }}') as of_dataset

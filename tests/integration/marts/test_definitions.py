@@ -118,7 +118,10 @@ def fill(world: World, today: date = TODAY) -> None:  # noqa: C901 (a list of wh
             for n, place in enumerate(places):
                 world.add("plays", play(f"{name} {back} {n}", at + ms(n * 60_000), 45_000, listener_key=name, context_type=place))
 
-    # who hears more artists than are told
+    # who hears more artists than are told, and one long ago
+    world.add("tracks", {"track_id": "old love", "title": "x", "artist_id": "an artist", "duration_ms": 60_000})
+    long_ago = local(f"{today - timedelta(28)}T15:00")
+    world.add("plays", play("of one", long_ago, 45_000, listener_key="omnivore", track_id="old love"))
     for n in range(105):
         world.add("tracks", {"track_id": f"by {n:03}", "title": "x", "artist_id": f"artist {n:03}", "duration_ms": 60_000})
         at = local(f"{today - timedelta(3)}T15:00") + ms(n * 60_000)

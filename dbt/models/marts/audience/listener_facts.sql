@@ -78,7 +78,7 @@ select
         when scored.recency_score >= 4 then 'promising'
         else 'regular'
     end as segment,
-    coalesce(round(scored.engagement_score, 1), 0)::numeric(4, 1) as engagement_score
+    coalesce(scored.engagement_score, 0)::numeric(4, 1) as engagement_score
 from listeners
 full outer join totals on listeners.listener_key = totals.listener_key
 cross join tenant

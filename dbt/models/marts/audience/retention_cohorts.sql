@@ -79,7 +79,7 @@ cells as (
     select
         cohorts.*,
         numbers.number,
-        cohorts.cohort_on + (numbers.number + 1) * interval '1 month' <= tenant.business_day + 1 as is_mature
+        {{ month_end("cohorts.cohort_on + numbers.number * interval '1 month'") }} <= tenant.business_day as is_mature
     from cohorts
     cross join tenant
     cross join generate_series(0, {{ cohort_months() }}) as numbers (number)

@@ -22,7 +22,7 @@ in_periods as (
         *,
         'month' as period,
         {{ month_of('played_on') }} as starts_on,
-        ({{ month_of('played_on') }} + interval '1 month')::date - 1 as ends_on,
+        {{ month_end('played_on') }} as ends_on,
         listeners_mtd as listeners_in_period
     from days
 ),
