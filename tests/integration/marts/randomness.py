@@ -141,6 +141,22 @@ class Randomness:
         who = self.dice.choice((listener, listener, listener, None))
         return {"interaction_id": self.name("act"), "listener_key": who, "interacted_at": at, "interaction": "save", "country": "FR"}
 
+    def placements(self, first: date, last: date, count: int) -> dict[str, list[Row]]:
+        """Playlists whose followers grow, and tracks that enter and leave them."""
+        dice, playlists, changes = self.dice, [], []
+        for n, kind in enumerate(("editorial", "algorithmic", "user")):
+            since = first + timedelta(dice.randrange(10))
+            own = {"playlist_id": f"list-{n}", "title": f"List {n}", "playlist_type": kind}
+            playlists += [
+                own | {"valid_from_on": since, "follower_count": dice.choice((10, None))},
+                own | {"valid_from_on": since + timedelta(dice.randrange(1, 20)), "follower_count": 20},
+            ]
+        for _ in range(count):
+            at = local(f"{first + timedelta(dice.randrange((last - first).days + 1))}T{dice.choice(('00:00', '23:59'))}")
+            row = {"change_id": self.name("change"), "changed_at": at, "change": dice.choice(("added", "added", "removed"))}
+            changes.append(row | {"playlist_id": f"list-{dice.randrange(4)}", "track_id": dice.choice(self.tracks)})
+        return {"playlists": playlists, "playlist_tracks": changes}
+
     def money(self, first: date, last: date) -> dict[str, list[Row]]:
         """Lives of subscriptions with lapses around the grace, payments, impressions, statements."""
         dice = self.dice
@@ -227,6 +243,8 @@ def random_world(world: World, seed: int, first: date, last: date, *, plays: int
     for dataset, rows in {**made.catalogue(), **made.listening(world.tenant, first, last, plays), **made.money(first, last)}.items():
         world.add(dataset, *rows)
     randomness_rights.fill(world, made.dice, first, last)
+    for dataset, rows in made.placements(first, last, 12).items():
+        world.add(dataset, *rows)
     return made
 
 
@@ -260,3 +278,14 @@ def upset(world: World, made: Randomness, first: date, last: date) -> None:
     if dice.random() < 0.3:
         world.rows["listeners"][0]["country"] = dice.choice(COUNTRIES)
     randomness_rights.upset(world, dice, first, last)
+    upset_playlists(world, made, first, last)
+
+
+def upset_playlists(world: World, made: Randomness, first: date, last: date) -> None:
+    """Entries that come late or go, and a playlist with other followers."""
+    dice = made.dice
+    world.add("playlist_tracks", *made.placements(first, last, dice.randrange(3))["playlist_tracks"])
+    if dice.random() < 0.5:
+        world.rows["playlist_tracks"].remove(dice.choice(world.rows["playlist_tracks"]))
+    if dice.random() < 0.5:
+        dice.choice(world.rows["playlists"])["follower_count"] = dice.choice((None, 30))
