@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from tests.integration.marts import reference_audience, reference_content, reference_engagement, reference_operations, reference_rights
+from tests.integration.marts import reference_artists, reference_audience, reference_content, reference_engagement, reference_operations, reference_rights
 from tests.integration.marts.world import Row, World
 
 Key = tuple[Any, ...]
@@ -112,9 +112,10 @@ class Marts:
         if self.has("statements"):
             found["statement_months"] = self._statements()
         found["reconciliation_days"] = self._counts()
-        found |= reference_rights.tables(self)
-        found |= reference_operations.tables(self)
+        found |= reference_artists.tables(self)
         found |= reference_content.tables(self)
+        found |= reference_operations.tables(self)
+        found |= reference_rights.tables(self)
         return found
 
     # listening -----------------------------------------------------------------------------------------------------------
@@ -680,6 +681,7 @@ KEYS = {
     "statement_months": ("service", "month_on", "track_id"),
     "holder_days": ("holder_id", "played_on"),
     "reconciliation_days": ("dataset", "event_on"),
+    **reference_artists.KEYS,
     **reference_audience.KEYS,
     **reference_content.KEYS,
     **reference_engagement.KEYS,

@@ -1,0 +1,61 @@
+{{ config(enabled=has('plays', 'tracks'), unlogged=true) }}
+{#- What an artist's listeners of the last 56 days are to the artist as of the business day. It holds one window and no history: what it
+    costs follows the plays of 56 days. Distinct listeners of a window are its rows. -#}
+
+with tenant as (
+    select * from {{ ref('stg_tenant') }}
+),
+
+needed as (
+    select tenant.business_day - ago.days as played_on
+    from tenant
+    cross join generate_series(0, 55) as ago (days)
+),
+
+streamed as (
+    select
+        plays.artist_id,
+        plays.listener_key,
+        tenant.business_day,
+        count(*) filter (where plays.played_on > tenant.business_day - 7) as streams_7d,
+        count(*) filter (where plays.played_on > tenant.business_day - 28) as streams_28d,
+        count(*) filter (where plays.played_on > tenant.business_day - 28 and plays.is_intentional) as intentional_streams_28d,
+        count(*) filter (where plays.played_on <= tenant.business_day - 28) as streams_previous_28d
+    from {{ of_days(ref('plays'), 'played_on', 'needed') }} as plays
+    inner join tenant on plays.played_on > tenant.business_day - 56 and plays.played_on <= tenant.business_day
+    where plays.is_stream and plays.artist_id is not null
+    group by plays.artist_id, plays.listener_key, tenant.business_day
+),
+
+ranked as (
+    select
+        *,
+        intentional_streams_28d > 0 as is_active,
+        rank() over (partition by artist_id, intentional_streams_28d > 0 order by streams_28d desc) as activity_rank,
+        count(*) over (partition by artist_id, intentional_streams_28d > 0) as activity_count
+    from streamed
+)
+
+select
+    ranked.artist_id,
+    ranked.listener_key,
+    ranked.streams_7d,
+    ranked.streams_28d,
+    ranked.streams_previous_28d,
+    ranked.streams_28d > 0 and listeners.first_streamed_on > ranked.business_day - 28 as is_new_28d,
+    ranked.streams_7d > 0 and listeners.first_streamed_on > ranked.business_day - 7 as is_new_7d,
+    case
+        when ranked.streams_28d = 0 then null
+        -- of few active listeners the best one may be super
+        when ranked.is_active and ranked.streams_28d >= 10 and ranked.activity_rank <= ceil(0.02 * ranked.activity_count) then 'super'
+        when ranked.is_active and ranked.streams_28d >= 3 then 'moderate'
+        when ranked.is_active then 'light'
+        when
+            listeners.last_intentional_on > ranked.business_day - interval '2 years'
+            and listeners.last_intentional_on <= ranked.business_day
+            then 'previously_active'
+        else 'programmed_only'
+    end as segment
+from ranked
+inner join {{ ref('int_artist_listeners') }} as listeners
+    on ranked.listener_key = listeners.listener_key and ranked.artist_id = listeners.artist_id
