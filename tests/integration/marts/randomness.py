@@ -69,6 +69,7 @@ class Randomness:
             "duration_ms": self.dice.choice(DURATIONS),
             "genre": self.dice.choice(("pop", "jazz", None)),
             "released_on": self.dice.choice((date(2024, 7, 10), date(2024, 7, 20), None)),
+            "release_id": ("release-0", "release-1", None)[self._count % 3],
         }
 
     def right(self, track: str, holder: str, territory: str, share: float, first: date, until: date | None) -> Row:
@@ -133,13 +134,16 @@ class Randomness:
             "reason_end": dice.choice(REASONS),
             "context_type": dice.choice(CONTEXTS),
             "country": dice.choice(COUNTRIES),
+            "platform": ("ios", "web", None)[self._count % 3],
             "is_estimated": dice.choice((True, False, None)),
         }
 
     def interaction(self, listener: str, at: datetime) -> Row:
         """Something done beside playing; now and then by nobody."""
         who = self.dice.choice((listener, listener, listener, None))
-        return {"interaction_id": self.name("act"), "listener_key": who, "interacted_at": at, "interaction": "save", "country": "FR"}
+        what = {"interaction_id": self.name("act"), "listener_key": who, "interacted_at": at, "country": "FR"}
+        told = {"interaction": ("save", "share")[self._count % 2], "track_id": (*self.tracks, None)[self._count % (len(self.tracks) + 1)]}
+        return what | told | {"artist_id": ("artist-0", None, None)[self._count % 3]}
 
     def placements(self, first: date, last: date, count: int) -> dict[str, list[Row]]:
         """Playlists whose followers grow, and tracks that enter and leave them."""
@@ -155,7 +159,8 @@ class Randomness:
             at = local(f"{first + timedelta(dice.randrange((last - first).days + 1))}T{dice.choice(('00:00', '23:59'))}")
             row = {"change_id": self.name("change"), "changed_at": at, "change": dice.choice(("added", "added", "removed"))}
             changes.append(row | {"playlist_id": f"list-{dice.randrange(4)}", "track_id": dice.choice(self.tracks)})
-        return {"playlists": playlists, "playlist_tracks": changes}
+        releases = [{"release_id": f"release-{n}", "title": f"Release {n}", "released_on": first + timedelta(n)} for n in range(2)]
+        return {"playlists": playlists, "playlist_tracks": changes, "releases": releases}
 
     def money(self, first: date, last: date) -> dict[str, list[Row]]:
         """Lives of subscriptions with lapses around the grace, payments, impressions, statements."""
@@ -282,10 +287,11 @@ def upset(world: World, made: Randomness, first: date, last: date) -> None:
 
 
 def upset_playlists(world: World, made: Randomness, first: date, last: date) -> None:
-    """Entries that come late or go, and a playlist with other followers."""
+    """Entries that come late or go, a playlist with other followers, a release with another day."""
     dice = made.dice
     world.add("playlist_tracks", *made.placements(first, last, dice.randrange(3))["playlist_tracks"])
     if dice.random() < 0.5:
         world.rows["playlist_tracks"].remove(dice.choice(world.rows["playlist_tracks"]))
     if dice.random() < 0.5:
         dice.choice(world.rows["playlists"])["follower_count"] = dice.choice((None, 30))
+        dice.choice(world.rows["releases"])["released_on"] = dice.choice((None, first))

@@ -113,7 +113,7 @@ class Marts:
             found["statement_months"] = self._statements()
         found["reconciliation_days"] = self._counts()
         found |= reference_artists.tables(self)
-        found |= reference_content.tables(self)
+        found |= reference_content.tables(self, [on for (on,) in found.get("activity_days", {})])
         found |= reference_operations.tables(self)
         found |= reference_rights.tables(self)
         return found
@@ -349,6 +349,7 @@ class Marts:
                 "first_streamed_on": min(streams, default=None),
                 "last_streamed_on": max(streams, default=None),
                 "streams_28d": sum(self.today - timedelta(28) < on <= self.today for on in streams),
+                **reference_content.momentum(self, track),
             }
         return found
 

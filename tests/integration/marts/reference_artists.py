@@ -70,6 +70,7 @@ def _facts(heard: Heard) -> Table:
         firsts = {who: min(p["played_on"] for p in ever if p["listener_key"] == who) for who in _people(ever)}
         new = {days: sum(0 <= (heard.today - on).days < days for on in firsts.values()) for days in (7, 28)}
         is_known = heard.today - timedelta(55) >= begins
+        shared = _shares(heard, artist) if heard.has("interactions") else None
         growth = {
             "stream_growth_ratio": len(now) / len(before) - 1 if is_known and before and now else -1 if is_known and before else None,
             "listener_growth_ratio": len(_people(now)) / len(_people(before)) - 1 if is_known and before else None,
@@ -89,12 +90,26 @@ def _facts(heard: Heard) -> Table:
                 "new_listeners_28d": new[28] if heard.today - timedelta(28) >= begins else None,
                 "listeners_7d": len(_people(week)),
                 "new_listeners_7d": new[7] if heard.today - timedelta(7) >= begins else None,
+                "share_count_7d": shared,
             }
             | growth
+            | {"virality_7d": _virality(shared, len(_people(week)), new[7]) if heard.today - timedelta(7) >= begins else None}
             | _segments(heard, ever, now)
             | _reach(now)
         )
     return found
+
+
+def _shares(heard: Heard, artist: str) -> int:
+    """Shares of the artist, or of a track of theirs where the share names no artist, in 7 days."""
+    shares = [
+        row for row in heard.rows["interactions"] if row["interaction"] == "share" and 0 <= (heard.today - row["interacted_on"]).days < 7
+    ]
+    return sum((row.get("artist_id") or heard.tracks.get(row.get("track_id") or "", {}).get("artist_id")) == artist for row in shares)
+
+
+def _virality(shared: int | None, listeners: int, new: int) -> float | None:
+    return shared / listeners * (new / shared) if shared and listeners else None
 
 
 def _segments(heard: Heard, ever: list[Row], now: list[Row]) -> Row:

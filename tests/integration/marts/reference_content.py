@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from statistics import fmean
 from typing import Any, Protocol
@@ -15,6 +17,12 @@ Table = dict[Key, Row]
 KEYS = {
     "playlist_days": ("track_id", "playlist_type", "changed_on"),
     "playlist_effects": ("playlist_id", "track_id", "added_on"),
+    "catalogue_days": ("release_age", "played_on"),
+    "release_days": ("release_id", "played_on"),
+    "platform_days": ("platform", "played_on"),
+    "distribution_days": ("measure", "played_on"),
+    "genre_weeks": ("genre", "week_on"),
+    "virality_days": ("day_on",),
 }
 
 
@@ -30,6 +38,9 @@ class Heard(Protocol):
     def has(self, *names: str) -> bool:
         """Whether the tenant delivers all of these datasets."""
 
+    def week_of(self, on: date) -> date:
+        """The first day of the tenant's week."""
+
 
 _OF_EFFECTS = (
     "streams_before_14d", "streams_after_14d", "control_count", "control_streams_before_14d", "control_streams_after_14d",
@@ -37,9 +48,18 @@ _OF_EFFECTS = (
 )  # fmt: skip
 
 
-def tables(heard: Heard) -> dict[str, Table]:
-    """The marts of the domain that the tenant has."""
+def tables(heard: Heard, days: Iterable[date]) -> dict[str, Table]:
+    """The marts of the domain that the tenant has; `days` are those that activity is told of."""
     found: dict[str, Table] = {}
+    if heard.has("plays"):
+        found["platform_days"] = _platform_days(heard)
+        found["distribution_days"] = _distribution_days(heard)
+        found["genre_weeks"] = _genre_weeks(heard)
+    if heard.has("plays", "tracks"):
+        found["catalogue_days"] = _catalogue_days(heard)
+        found["release_days"] = _release_days(heard)
+    if heard.has("plays", "interactions"):
+        found["virality_days"] = _virality_days(heard, days)
     if heard.has("playlists", "playlist_tracks"):
         found["playlist_days"] = _playlist_days(heard)
     if heard.has("plays", "tracks", "playlists", "playlist_tracks"):
@@ -119,3 +139,151 @@ def _playlist_effects(heard: Heard) -> Table:
             else:
                 numbers["unknown_because"] = "no_control"
     return found
+
+
+def _catalogue_days(heard: Heard) -> Table:
+    def age(play: Row) -> str:
+        released = heard.tracks.get(play["track_id"], {}).get("released_on")
+        if released is None:
+            return "unknown"
+        year, month = divmod(released.month - 1 + 18, 12)
+        return "catalogue" if released.replace(year=released.year + year, month=month + 1) < play["played_on"] else "current"
+
+    found = _grouped(heard.plays, lambda play: (age(play), play["played_on"]))
+    streams: dict[date, int] = defaultdict(int)
+    for (_, on), numbers in found.items():
+        streams[on] += numbers["stream_count"]
+    for (_, on), numbers in found.items():
+        numbers["stream_share_ratio"] = numbers["stream_count"] / streams[on] if streams[on] else None
+    return found
+
+
+def _release_days(heard: Heard) -> Table:
+    of_track = {track: row.get("release_id") for track, row in heard.tracks.items()}
+    released = {row["release_id"]: row.get("released_on") for row in heard.rows.get("releases", [])}
+    plays = [play for play in heard.plays if of_track.get(play["track_id"])]
+    found = _grouped(plays, lambda play: (of_track[play["track_id"]], play["played_on"]))
+    for (release, on), numbers in found.items():
+        since = released.get(release)
+        numbers["days_since_release"] = None if since is None else (on - since).days
+    return found
+
+
+def _platform_days(heard: Heard) -> Table:
+    platforms = {row["play_id"]: row.get("platform") or "unknown" for row in heard.rows["plays"]}
+    found = _grouped(heard.plays, lambda play: (platforms[play["play_id"]], play["played_on"]))
+    for numbers in found.values():
+        del numbers["track_count"]
+    return found
+
+
+def _grouped(plays: list[Row], key: Callable[[Row], Key]) -> Table:
+    groups: dict[Key, list[Row]] = defaultdict(list)
+    for play in plays:
+        groups[key(play)].append(play)
+    return {
+        group: {
+            "play_count": len(members),
+            "stream_count": sum(play["is_stream"] for play in members),
+            "ms_played": sum(play["ms_played"] for play in members),
+            "track_count": len({play["track_id"] for play in members}),
+            "listeners_1d": len({play["listener_key"] for play in members if play["is_stream"]}),
+        }
+        for group, members in groups.items()
+    }
+
+
+def _distribution_days(heard: Heard) -> Table:
+    values: dict[Key, list[int]] = defaultdict(list)
+    streams: Counter[Key] = Counter()
+    for play in heard.plays:
+        values["ms_played", play["played_on"]].append(play["ms_played"])
+        for subject, column in (("track", "track_id"), ("artist", "artist_id"), ("listener", "listener_key")):
+            if play["is_stream"] and play[column]:
+                streams[subject, play["played_on"], play[column]] += 1
+    for (subject, on, _), count in streams.items():
+        values[f"streams_by_{subject}", on].append(count)
+    return {key: _distribution(sorted(some)) for key, some in values.items()}
+
+
+def _distribution(values: list[int]) -> Row:
+    def percentile(share: float) -> float:
+        place = share * (len(values) - 1)
+        below, above = values[math.floor(place)], values[math.ceil(place)]
+        return below + (above - below) * (place - math.floor(place))
+
+    shares = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+    told = {"value_count": len(values), "mean": sum(values) / len(values), "maximum": values[-1]}
+    return told | {name: percentile(share) for name, share in shares.items()}
+
+
+def _genre_weeks(heard: Heard) -> Table:
+    weeks: dict[date, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for play in heard.plays:
+        weeks[heard.week_of(play["played_on"])][play["genre"] or "unknown"].append(play)
+    found: Table = {}
+    for week in list(weeks):
+        for genre in weeks[week]:
+            found[genre, week] = {}
+            if week + timedelta(7) <= heard.today:
+                found[genre, week + timedelta(7)] = {}
+    for genre, week in found:
+        now, before = (_share(weeks.get(on, {}), genre) for on in (week, week - timedelta(7)))
+        is_over = week + timedelta(6) <= heard.today
+        is_told = is_over and week - timedelta(7) >= heard.tenant.begins_on and now is not None and before is not None
+        streams = [play for play in weeks.get(week, {}).get(genre, []) if play["is_stream"]]
+        found[genre, week] = {
+            "stream_count": len(streams),
+            "listener_count": len({play["listener_key"] for play in streams}),
+            "stream_share_ratio": now,
+            "stream_share_change": (now or 0) - (before or 0) if is_told else None,
+            "is_over": is_over,
+        }
+    return found
+
+
+def _share(genres: Mapping[str, list[Row]], genre: str) -> float | None:
+    streams = {name: sum(play["is_stream"] for play in plays) for name, plays in genres.items()}
+    return streams.get(genre, 0) / sum(streams.values()) if sum(streams.values()) else None
+
+
+def _virality_days(heard: Heard, days: Iterable[date]) -> Table:
+    firsts: dict[str, date] = {}
+    for play in heard.plays:
+        if play["is_stream"]:
+            firsts[play["listener_key"]] = min(firsts.get(play["listener_key"], date.max), play["played_on"])
+    shares = [row["interacted_on"] for row in heard.rows["interactions"] if row["interaction"] == "share"]
+    found: Table = {}
+    for on in days:
+        first = on - timedelta(6)
+        listeners = len({p["listener_key"] for p in heard.plays if p["is_stream"] and first <= p["played_on"] <= on})
+        shared = sum(first <= one <= on for one in shares)
+        new = sum(first <= one <= on for one in firsts.values()) if on - timedelta(7) >= heard.tenant.begins_on else None
+        a_listener = shared / listeners if listeners else None
+        a_share = new / shared if shared and new is not None else None
+        found[on,] = {
+            "listeners_7d": listeners,
+            "share_count_7d": shared,
+            "new_listeners_7d": new,
+            "shares_per_listener_7d": a_listener,
+            "new_listeners_per_share_7d": a_share,
+            "virality_7d": None if a_listener is None or a_share is None else a_listener * a_share,
+        }
+    return found
+
+
+def momentum(heard: Heard, track: str) -> Row:
+    """Of a track: how often it was heard of late, and against the others."""
+
+    def streams(of: str, days: int) -> int:
+        return sum(p["is_stream"] and p["track_id"] == of and 0 <= (heard.today - p["played_on"]).days < days for p in heard.plays)
+
+    own, week = streams(track, 28), streams(track, 7)
+    others = [count for other in {p["track_id"] for p in heard.plays} - {track} if (count := streams(other, 28))]
+    rank = sum(count < own for count in others) / len(others) if others else 0
+    is_known = heard.today - timedelta(27) >= heard.tenant.begins_on
+    return {
+        "streams_7d": week,
+        "momentum_ratio": week * 4 / own if own and is_known else None,
+        "popularity_ratio": rank if own else None,
+    }

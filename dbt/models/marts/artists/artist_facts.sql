@@ -74,6 +74,20 @@ reach as (
     group by artist_id
 ),
 
+{%- if has('interactions') %}
+
+-- whose track was shared, as the catalogue says now
+shares_of_artists as (
+    select
+        coalesce(nullif(shared.artist_id, ''), tracks.artist_id) as artist_id,
+        sum(shared.share_count)::bigint as share_count_7d
+    from {{ ref('int_share_days') }} as shared
+    inner join tenant on shared.shared_on > tenant.business_day - 7 and shared.shared_on <= tenant.business_day
+    left join {{ ref('stg_tracks') }} as tracks on shared.track_id = tracks.track_id
+    group by coalesce(nullif(shared.artist_id, ''), tracks.artist_id)
+),
+{%- endif %}
+
 known as (
     select
         coalesce(catalogue.artist_id, of_all_time.artist_id) as artist_id,
@@ -128,7 +142,18 @@ select
     reach.top_country_share_ratio,
     reach.country_spread_28d,
     coalesce(windows.listeners_7d, 0) as listeners_7d,
-    case when known.is_known_who_is_new_7d then coalesce(windows.new_listeners_7d, 0) end as new_listeners_7d
+    case when known.is_known_who_is_new_7d then coalesce(windows.new_listeners_7d, 0) end as new_listeners_7d,
+    {%- if has('interactions') %}
+    coalesce(shares_of_artists.share_count_7d, 0) as share_count_7d,
+    case when known.is_known_who_is_new_7d then shares_of_artists.share_count_7d::double precision / nullif(windows.listeners_7d, 0) end
+    * (windows.new_listeners_7d::double precision / shares_of_artists.share_count_7d) as virality_7d
+    {%- else %}
+    null::bigint as share_count_7d,
+    null::double precision as virality_7d
+    {%- endif %}
 from known
 left join windows on known.artist_id = windows.artist_id
 left join reach on known.artist_id = reach.artist_id
+{%- if has('interactions') %}
+left join shares_of_artists on known.artist_id = shares_of_artists.artist_id
+{%- endif %}
