@@ -58,7 +58,7 @@ def answers(world: World) -> dict[str, Any]:
             "outages": _outages(world),
             "bot_farms": _bot_farms(world),
             "price_changes": _price_changes(world),
-            "experiments": _experiments(world),
+            "experiments": experiment_answers(world),
             "rights_transfers": _rights_transfers(world),
             "shortfalls": _shortfalls(world),
         },
@@ -179,7 +179,7 @@ def _price_changes(world: World) -> list[dict[str, Any]]:
     return sheet if world.parameters.has_subscriptions else []
 
 
-def _experiments(world: World) -> list[dict[str, Any]]:
+def experiment_answers(world: World) -> list[dict[str, Any]]:
     """Each experiment with exposures and conversions by variant, and the true effect: the mean difference of probability of its trials."""
     if not world.parameters.has_subscriptions:
         return []

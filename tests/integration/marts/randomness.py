@@ -8,6 +8,7 @@ from typing import Any
 
 from nocturne.tenants import Tenant
 from tests.integration.marts import randomness_rights
+from tests.integration.marts.randomness_acquisition import marketing, upset_marketing
 from tests.integration.marts.world import Row, World, local
 
 LENGTHS = (1, 4_999, 5_000, 29_999, 30_000, 30_001, 60_000, 89_999, 90_000, 180_000, 239_999, 240_000, 600_000)
@@ -250,6 +251,7 @@ def random_world(world: World, seed: int, first: date, last: date, *, plays: int
     randomness_rights.fill(world, made.dice, first, last)
     for dataset, rows in made.placements(first, last, 12).items():
         world.add(dataset, *rows)
+    marketing(world, made.dice, made.name, made.listeners, 12)
     return made
 
 
@@ -284,6 +286,8 @@ def upset(world: World, made: Randomness, first: date, last: date) -> None:
         world.rows["listeners"][0]["country"] = dice.choice(COUNTRIES)
     randomness_rights.upset(world, dice, first, last)
     upset_playlists(world, made, first, last)
+    upset_marketing(world, dice)
+    marketing(world, dice, made.name, made.listeners, 3)
 
 
 def upset_playlists(world: World, made: Randomness, first: date, last: date) -> None:

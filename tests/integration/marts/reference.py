@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from tests.integration.marts import reference_artists, reference_audience, reference_content, reference_engagement, reference_operations, reference_rights
+from tests.integration.marts import reference_acquisition, reference_artists, reference_audience, reference_content, reference_engagement, reference_operations, reference_rights
 from tests.integration.marts.world import Row, World
 
 Key = tuple[Any, ...]
@@ -107,6 +107,8 @@ class Marts:
         if self.has("subscription_events", "plans"):
             found["subscription_periods"] = self.periods()
             found["mrr_days"] = self._mrr(found["subscription_periods"])
+        if self.has("touchpoints", "listeners", "subscription_events", "plans"):
+            found |= self._acquisition(list(found["subscription_periods"].values()))
         if self.has("payments") or self.has("ad_impressions"):
             found["revenue_days"] = self._revenue()
         if self.has("statements"):
@@ -498,6 +500,9 @@ class Marts:
             "auto_renew_off_on": min(
                 (row["occurred_on"] for row in period["after"] if row["event_type"] == "auto_renew_off"), default=None
             ),
+            "opened_by": event["event_type"],
+            "opened_at": event["occurred_at"],
+            "opened_on": event["occurred_on"],
             "_reason": (ended[0].get("end_reason") if ended else None, "auto_renew_off" in types, "payment_failed" in types),
         }
 
@@ -582,6 +587,11 @@ class Marts:
             )
         return found
 
+    def _acquisition(self, periods: list[Row]) -> dict[str, Table]:
+        return reference_acquisition.Acquisition(
+            self.rows, periods, self.today, self.tenant.currency, self._rate, self.rule, self.week_of
+        ).all()
+
     def _revenue(self) -> Table:
         found: Table = defaultdict(
             lambda: {
@@ -633,6 +643,7 @@ class Marts:
         dates = {
             "plays": "played_on", "interactions": "interacted_on", "subscription_events": "occurred_on", "payments": "paid_on",
             "ad_impressions": "shown_on", "statements": "period_ends_on",
+            "touchpoints": "touched_on", "exposures": "exposed_on",
         }  # fmt: skip
         dates |= {"artificial_streams": "flagged_on", "sales": "sold_on"}
         late: dict[Key, list[int]] = defaultdict(list)
@@ -682,6 +693,7 @@ KEYS = {
     "statement_months": ("service", "month_on", "track_id"),
     "holder_days": ("holder_id", "played_on"),
     "reconciliation_days": ("dataset", "event_on"),
+    **reference_acquisition.KEYS,
     **reference_artists.KEYS,
     **reference_audience.KEYS,
     **reference_content.KEYS,

@@ -34,7 +34,7 @@ _ARROW = {
 }
 EVERYTHING = (
     "plays", "interactions", "subscription_events", "payments", "ad_impressions", "statements", "tracks", "artists", "listeners", "plans",
-    "rights", "fx_rates", "artificial_streams", "releases", "sales", "playlists", "playlist_tracks",
+    "rights", "fx_rates", "artificial_streams", "releases", "sales", "playlists", "playlist_tracks", "touchpoints", "exposures",
 )  # fmt: skip
 """All datasets that a mart reads."""
 SMALL: Mapping[str, Any] = {"payable_min_streams": 6, "boost_min_streams": 8, "boost_min_listeners": 3, "noise_genres": "noise, jazz"}

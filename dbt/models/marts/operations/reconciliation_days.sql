@@ -13,6 +13,7 @@
 {%- set dates = {
     'interactions': 'interacted_on', 'subscription_events': 'occurred_on', 'payments': 'paid_on', 'ad_impressions': 'shown_on',
     'statements': 'period_ends_on',
+    'touchpoints': 'touched_on', 'exposures': 'exposed_on',
 } %}
 {%- do dates.update({'artificial_streams': 'flagged_on', 'sales': 'sold_on'}) %}
 

@@ -224,6 +224,9 @@ select
             then coalesce(decided.paid_from_on <= decided.settles_on, false)
     end as is_converted,
     decided.settles_on,
-    decided.is_settled
+    decided.is_settled,
+    decided.event_type as opened_by,
+    decided.occurred_at as opened_at,
+    decided.occurred_on as opened_on
 from decided
 cross join tenant
