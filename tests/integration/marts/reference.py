@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from tests.integration.marts import reference_acquisition, reference_artists, reference_audience, reference_content, reference_engagement, reference_operations, reference_rights
+from tests.integration.marts import reference_acquisition, reference_artists, reference_audience, reference_content, reference_engagement, reference_operations, reference_rights, reference_subscriptions
 from tests.integration.marts.world import Row, World
 
 Key = tuple[Any, ...]
@@ -107,6 +107,7 @@ class Marts:
         if self.has("subscription_events", "plans"):
             found["subscription_periods"] = self.periods()
             found["mrr_days"] = self._mrr(found["subscription_periods"])
+            found |= self._subscribing(found)
         if self.has("touchpoints", "listeners", "subscription_events", "plans"):
             found |= self._acquisition(list(found["subscription_periods"].values()))
         if self.has("payments") or self.has("ad_impressions"):
@@ -587,6 +588,11 @@ class Marts:
             )
         return found
 
+    def _subscribing(self, found: dict[str, Table]) -> dict[str, Table]:
+        countries = {row["listener_key"]: row.get("country") for row in self.rows.get("listeners", [])}
+        periods, mrr, activity = list(found["subscription_periods"].values()), found["mrr_days"], found.get("activity_days", {})
+        return reference_subscriptions.Subscribing(periods, countries, mrr, activity, self.today, self.rule, self.week_of).all()
+
     def _acquisition(self, periods: list[Row]) -> dict[str, Table]:
         return reference_acquisition.Acquisition(
             self.rows, periods, self.today, self.tenant.currency, self._rate, self.rule, self.week_of
@@ -700,6 +706,7 @@ KEYS = {
     **reference_engagement.KEYS,
     **reference_operations.KEYS,
     **reference_rights.KEYS,
+    **reference_subscriptions.KEYS,
 }
 
 

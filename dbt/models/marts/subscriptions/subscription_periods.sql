@@ -5,7 +5,8 @@
     indexes=[
         {'columns': ['subscription_id', 'period_from_on'], 'unique': true},
         {'columns': ['listener_key']},
-        {'columns': ['period_from_on']},
+        {'columns': ['period_from_on', 'opened_by']},
+        {'columns': ['churned_on']},
     ],
     meta={
         'scope': {'relation': 'int_affected_subscribers', 'columns': {'listener_key': 'listener_key'}},
