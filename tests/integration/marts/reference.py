@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from tests.integration.marts import reference_acquisition, reference_artists, reference_audience, reference_content, reference_engagement, reference_operations, reference_rights, reference_subscriptions
+from tests.integration.marts import reference_acquisition, reference_artists, reference_audience, reference_content, reference_engagement, reference_operations, reference_revenue, reference_rights, reference_subscriptions
 from tests.integration.marts.world import Row, World
 
 Key = tuple[Any, ...]
@@ -107,11 +107,13 @@ class Marts:
         if self.has("subscription_events", "plans"):
             found["subscription_periods"] = self.periods()
             found["mrr_days"] = self._mrr(found["subscription_periods"])
-            found |= self._subscribing(found)
+            found |= self._subscribing(found).all()
         if self.has("touchpoints", "listeners", "subscription_events", "plans"):
             found |= self._acquisition(list(found["subscription_periods"].values()))
         if self.has("payments") or self.has("ad_impressions"):
             found["revenue_days"] = self._revenue()
+            subscribing = self._subscribing(found) if self.has("subscription_events", "plans") else None
+            found |= reference_revenue.Revenue(self.rows, self._rate, subscribing).all()
         if self.has("statements"):
             found["statement_months"] = self._statements()
         found["reconciliation_days"] = self._counts()
@@ -501,6 +503,7 @@ class Marts:
             "auto_renew_off_on": min(
                 (row["occurred_on"] for row in period["after"] if row["event_type"] == "auto_renew_off"), default=None
             ),
+            "tier": plan["tier"] if plan else None,
             "opened_by": event["event_type"],
             "opened_at": event["occurred_at"],
             "opened_on": event["occurred_on"],
@@ -588,10 +591,10 @@ class Marts:
             )
         return found
 
-    def _subscribing(self, found: dict[str, Table]) -> dict[str, Table]:
+    def _subscribing(self, found: dict[str, Table]) -> reference_subscriptions.Subscribing:
         countries = {row["listener_key"]: row.get("country") for row in self.rows.get("listeners", [])}
         periods, mrr, activity = list(found["subscription_periods"].values()), found["mrr_days"], found.get("activity_days", {})
-        return reference_subscriptions.Subscribing(periods, countries, mrr, activity, self.today, self.rule, self.week_of).all()
+        return reference_subscriptions.Subscribing(periods, countries, mrr, activity, self.today, self.rule, self.week_of)
 
     def _acquisition(self, periods: list[Row]) -> dict[str, Table]:
         return reference_acquisition.Acquisition(
@@ -705,6 +708,7 @@ KEYS = {
     **reference_content.KEYS,
     **reference_engagement.KEYS,
     **reference_operations.KEYS,
+    **reference_revenue.KEYS,
     **reference_rights.KEYS,
     **reference_subscriptions.KEYS,
 }

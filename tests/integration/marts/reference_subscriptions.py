@@ -48,13 +48,14 @@ class Subscribing:
         for listener, life in self._of_listeners():
             on = min(period["period_from_on"] for period in life)
             while on <= self.today:
-                state, period = self._state(life, on)
+                state, period = self.state(life, on)
                 if state and period:
                     counts[on, period["plan_id"], self.countries.get(listener) or "ZZ"][state] += 1
                 on += timedelta(1)
         return {key: {f"{state}_count": count[state] for state in STATES} for key, count in counts.items()}
 
-    def _state(self, life: Sequence[Row], on: date) -> tuple[str | None, Row | None]:
+    def state(self, life: Sequence[Row], on: date) -> tuple[str | None, Row | None]:
+        """The state of a listener with these periods at the end of a day, and the period that it comes from."""
         for state in STATES:
             there = [period for period in life if self._is(state, period, on)]
             if there:
