@@ -14,7 +14,17 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from tests.integration.marts import reference_acquisition, reference_artists, reference_audience, reference_content, reference_engagement, reference_operations, reference_revenue, reference_rights, reference_subscriptions
+from tests.integration.marts import (
+    reference_acquisition,
+    reference_artists,
+    reference_audience,
+    reference_content,
+    reference_engagement,
+    reference_operations,
+    reference_revenue,
+    reference_rights,
+    reference_subscriptions,
+)
 from tests.integration.marts.world import Row, World
 
 Key = tuple[Any, ...]
