@@ -48,6 +48,7 @@ check: setup ## lint, types, contracts between the rooms
 	$(BIN)/mypy
 	$(BIN)/lint-imports --cache-dir $(VAR)/cache/import-linter
 	$(BIN)/nocturne tenants check
+	$(BIN)/nocturne metrics check
 
 format: setup ## write the code's form anew
 	$(BIN)/ruff check --fix .

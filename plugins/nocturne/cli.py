@@ -404,6 +404,91 @@ def _tenant_and_ledger(slug: str) -> tuple[Tenant, Ledger]:
     return tenant, Ledger(settings)
 
 
+# metrics -----------------------------------------------------------------------------------------------------------------------
+def ask_metrics(given: Arguments) -> int:
+    """Ask metrics by dimensions and time of a tenant's published marts, as its read-only role."""
+    from nocturne.errors import PermanentError
+    from nocturne.metrics import Filter, execute_query, forms
+    from nocturne.tenants import load_tenants
+
+    if given.format == "parquet" and given.output is None:
+        raise PermanentError("Parquet is no text.", next_step="Name the file: `--output answer.parquet`.")
+    settings = _settings()
+    answer = execute_query(
+        load_tenants(settings.tenants).get(given.tenant), settings, _words(given.metrics), _words(given.by), (given.first, given.last),
+        filters=[Filter.parse(text) for text in given.where], order=_words(given.order), limit=given.limit, offset=given.offset,
+    )  # fmt: skip
+    if given.sql:
+        print(answer.sql, file=sys.stderr)
+    if given.format == "table" and given.output is None:
+        table = _table(*(column.name for column in answer.columns))
+        for row in answer.rows:
+            table.add_row(
+                *("" if value is None else forms.as_text(value, column) for value, column in zip(row, answer.columns, strict=True))
+            )
+        _show(table)
+    else:
+        _write(forms.FORMS.get(given.format, forms.as_csv)(answer), given.output)
+    for note in answer.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if answer.has_more:
+        print(f"There is more: go on with `--offset {given.offset + given.limit}`.", file=sys.stderr)
+    return 0
+
+
+def list_metrics(given: Arguments) -> int:
+    """List the metrics; of a tenant, those that it has."""
+    from nocturne.metrics import load_catalogue
+    from nocturne.metrics.asking import why_not
+    from nocturne.tenants import load_tenants
+
+    settings = _settings()
+    catalogue = load_catalogue(settings.metrics, settings.dbt_project)
+    tenant = load_tenants(settings.tenants).get(given.tenant) if given.tenant else None
+    table = _table("metric", "domain", "adds up", "by", "formula")
+    for metric in catalogue.metrics.values():
+        if tenant is None or why_not(catalogue, tenant, metric) is None:
+            by = ", ".join([*catalogue.steps(metric), *metric.dimensions])
+            table.add_row(metric.name, metric.domain, metric.adds_up, by, metric.formula)
+    _show(table)
+    return 0
+
+
+def show_metric(given: Arguments) -> int:
+    """Explain one metric: what it means, how it adds up, by what it may be asked, where it stands and who owns it."""
+    from nocturne.errors import PermanentError
+    from nocturne.metrics import load_catalogue, telling
+
+    settings = _settings()
+    catalogue = load_catalogue(settings.metrics, settings.dbt_project)
+    if given.metric not in catalogue.metrics:
+        raise PermanentError(f"There is no metric {given.metric!r}.", next_step="`nocturne metrics list` lists them.")
+    for title, text in telling.told(catalogue, catalogue.metrics[given.metric]):
+        print(f"{title:<12} {text}")
+    return 0
+
+
+def check_metrics(given: Arguments) -> int:
+    """Check the metrics' declarations against the marts that dbt describes; an error with file and line."""
+    from nocturne.metrics import load_catalogue
+
+    settings = _settings()
+    catalogue = load_catalogue(settings.metrics, settings.dbt_project)
+    print(f"{len(catalogue.metrics)} metrics, {len(catalogue.dimensions)} dimensions: right")
+    return 0
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _write(content: str | bytes, path: str | None) -> None:
+    if path is None:
+        sys.stdout.write(content if isinstance(content, str) else content.decode())
+        return
+    _path(path).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
 # the installation --------------------------------------------------------------------------------------------------------------
 def show_settings(given: Arguments) -> int:
     """Show every setting, its value and where it comes from; secrets are not shown."""
@@ -621,6 +706,27 @@ COMMANDS = (
     Command("publish release", "let the next night publish again", release_publishing, (
         _argument("tenant", help="slug"),
     )),
+    Command("query", "ask metrics of a tenant's published marts", ask_metrics, (
+        _argument("tenant", help="slug"),
+        _argument("--metrics", required=True, help="names, with commas (`nocturne metrics list`)"),
+        _argument("--by", default="", help="dimensions, with commas; day, week, month, quarter and year among them"),
+        _argument("--from", dest="first", type=_date, help="first day (YYYY-MM-DD); default: from the beginning"),
+        _argument("--to", dest="last", type=_date, help="last day; default: to the end"),
+        _argument("--where", action="append", default=[], help="genre=pop, country!=FR; all must hold, of one dimension's = any"),
+        _argument("--order", default="", help="columns, with commas; --order=-play_count: the greatest first"),
+        _argument("--limit", type=int, default=1_000, help="rows (default: 1,000)"),
+        _argument("--offset", type=int, default=0, help="rows to pass over"),
+        _argument("--format", default="table", choices=("table", "csv", "json", "parquet"), help="default: table"),
+        _argument("--output", help="the file to write"),
+        _argument("--sql", action="store_true", help="show the SQL that was asked"),
+    )),
+    Command("metrics list", "list the metrics, or those that a tenant has", list_metrics, (
+        _argument("tenant", nargs="?", help="slug"),
+    )),
+    Command("metrics show", "explain one metric", show_metric, (
+        _argument("metric"),
+    )),
+    Command("metrics check", "check the metrics' declarations; an error with file and line", check_metrics),
     Command("datasets", "list the datasets that a tenant may deliver", list_datasets),
     Command("schema", "print the JSON Schema of one row of a dataset", show_schema, (
         _argument("dataset"),
@@ -638,6 +744,7 @@ _GROUPS = {
     "tenants": "check, list and add tenants",
     "quarantine": "see what was refused, and have it taken again",
     "publish": "see what was published, and take it back",
+    "metrics": "list, explain and check the metrics",
 }
 
 

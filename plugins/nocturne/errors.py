@@ -14,6 +14,7 @@
         ├── SourceMissing           nothing was delivered, and the deadline is past
         ├── GateFailed              a check of severity `stop` failed: nothing is published
         ├── BuildFailed             dbt could not build or test a model
+        ├── QueryRefused            a question that has no right answer, or takes too long
         ├── LeaseLost               the lease was taken over while we worked
         └── ToolMissing             a program that we need is not installed
 
@@ -92,6 +93,10 @@ class GateFailed(PermanentError):
 
 class BuildFailed(PermanentError):
     """dbt could not build or test a model."""
+
+
+class QueryRefused(PermanentError):
+    """A question that has no right answer, that names what is not there, or that takes too long; says why, and what to ask instead."""
 
 
 class LeaseLost(PermanentError):

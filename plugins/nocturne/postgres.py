@@ -18,7 +18,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from nocturne.errors import DatabaseUnavailable
+from nocturne.errors import DatabaseUnavailable, QueryRefused
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
 
@@ -31,6 +31,7 @@ Composable = sql.SQL | sql.Composed
 SQL = sql.SQL
 Identifier = sql.Identifier
 Literal = sql.Literal
+Placeholder = sql.Placeholder
 
 # Types that ADBC gives Parquet as they are: boolean, bytea, the integers and floats, text, character, name, date, timestamp(tz), numeric.
 _AS_THEY_ARE = frozenset({16, 17, 20, 21, 23, 700, 701, 25, 1042, 1043, 19, 1082, 1114, 1184, 1700})
@@ -194,6 +195,28 @@ def fetch(settings: Settings, query: Composable | str, parameters: Sequence[Any]
         cursor = connection.execute(statement(query) if isinstance(query, str) else query, parameters or None)
         names = [column.name for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+@contextmanager
+def asking(settings: Settings, *, role: str) -> Iterator[Connection]:
+    """A connection for a person's questions: one snapshot, in a transaction that cannot write and that ends at the time limit.
+
+    Raises QueryRefused for what takes too long, and for a value that is none of its column's type.
+    """
+    with connect(settings, role=role) as connection:
+        connection.execute(_READ_ONLY)
+        limits = SQL("SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}")
+        connection.execute(limits.format(Literal(f"{settings.query_seconds}s"), Literal(f"{settings.query_seconds}s")))
+        try:
+            yield connection
+        except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as error:
+            raise QueryRefused(
+                f"The answer would take more than {settings.query_seconds} s.",
+                next_step="Ask a shorter time or fewer dimensions, or raise NOCTURNE_QUERY_SECONDS.",
+            ) from error
+        except psycopg.errors.DataError as error:
+            said = (error.diag.message_primary or "a value is none of its column's type").strip()
+            raise QueryRefused(f"A value of the question does not fit: {said}.", next_step="Correct the value.") from error
 
 
 # other people's databases --------------------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="NOCTURNE_", frozen=True, extra="forbid", env_ignore_empty=True)
 
-    project: Folder = Field(PROJECT, description="The folder that holds dags/, dbt/, expectations/, ml/ and plugins/.")
+    project: Folder = Field(PROJECT, description="The folder that holds dags/, dbt/, expectations/, metrics/, ml/ and plugins/.")
     var: Folder = Field(PROJECT / "var", description="All state of this installation.")
     tenants: Folder = Field(PROJECT / "dags" / "tenants", description="The folder of the tenants' files.")
     lake: Folder | None = Field(None, description="The lake's root; default: var/lake.")
@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     parallelism: int = Field(2, ge=1, description="Tasks that the LocalExecutor runs at once.")
     keep_hours: int = Field(168, ge=0, description="How long the files of replaced rows are kept in the lake, to be read or restored.")
     pack_days: int = Field(3, ge=0, description="Raw files of landing are packed when they were received more than so many days ago.")
+    query_seconds: int = Field(30, ge=1, le=3_600, description="After so long a question to the marts is given up.")
     lease_seconds: int = Field(120, ge=5, description="A lease whose heartbeat is older may be taken over.")
 
     @classmethod
@@ -116,6 +117,11 @@ class Settings(BaseSettings):
     def expectations(self) -> Path:
         """The suites of checks."""
         return self.project / "expectations"
+
+    @property
+    def metrics(self) -> Path:
+        """The declarations of the metrics."""
+        return self.project / "metrics"
 
     @property
     def postgres_address(self) -> str:

@@ -24,16 +24,14 @@ A check is `type`, `kwargs`, `severity` (stop, warn) and `why`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from nocturne.datasets import DATASETS, Type
 from nocturne.errors import SettingsError
 from nocturne.gates.checks import Check, faults
+from nocturne.nodes import Node, read_document
 from nocturne.tenants import Tenant
 
 EVERY = "every_dataset"
@@ -111,55 +109,11 @@ class MartSuite:
         return all(any(tenant.has(dataset) for dataset in need.split(_OR)) for need in self.needs)
 
 
-class _Node:
-    """A YAML node that knows where it stands."""
-
-    def __init__(self, path: Path, node: yaml.Node) -> None:
-        self.path = path
-        self.node = node
-
-    @property
-    def place(self) -> str:
-        return f"{_shown(self.path)}:{self.node.start_mark.line + 1}"
-
-    def fail(self, what: str) -> SettingsError:
-        return SettingsError(f"{self.place}: {what}.", next_step="Correct the suite; nothing is checked until it is right.")
-
-    def value(self) -> Any:
-        return yaml.constructor.SafeConstructor().construct_object(self.node, deep=True)
-
-    def text(self) -> str:
-        value = self.value()
-        if not isinstance(value, str) or not value.strip():
-            raise self.fail(f"a text is wanted, not {value!r}")
-        return value
-
-    def fields(self, *, allowed: Collection[str] | None = None, required: Collection[str] = ()) -> dict[str, _Node]:
-        """The fields of a mapping; refuses unknown, missing and repeated ones."""
-        if not isinstance(self.node, yaml.MappingNode):
-            raise self.fail("a mapping is wanted")
-        found: dict[str, _Node] = {}
-        for key, value in self.node.value:
-            if key.value in found:
-                raise _Node(self.path, key).fail(f"{key.value!r} stands twice")
-            if allowed is not None and key.value not in allowed:
-                raise _Node(self.path, key).fail(f"there is no field {key.value!r}; there are {', '.join(allowed)}")
-            found[key.value] = _Node(self.path, value)
-        if missing := [name for name in required if name not in found]:
-            raise self.fail(f"the fields {', '.join(missing)} are missing")
-        return found
-
-    def items(self) -> Iterator[_Node]:
-        if not isinstance(self.node, yaml.SequenceNode):
-            raise self.fail("a list is wanted")
-        return (_Node(self.path, item) for item in self.node.value)
-
-
 def load_suite(folder: Path, dataset: str) -> Suite:
     """The checks of the rows of `dataset`. Reads one file below `folder`; raises SettingsError with file and line for whatever is not
     exactly right, and if there is no suite: a dataset without checks would flow around its gate.
     """
-    top = _read(folder / "bronze" / f"{dataset}.yml").fields(allowed=("dataset", "may_be_empty", "rows"), required=("dataset", "rows"))
+    top = _read(folder, f"bronze/{dataset}.yml").fields(allowed=("dataset", "may_be_empty", "rows"), required=("dataset", "rows"))
     if top["dataset"].text() != dataset or dataset not in DATASETS:
         raise top["dataset"].fail(f"the suite of {dataset} must say `dataset: {dataset}`, a dataset of the catalogue")
     columns = {column.name: column.type for column in DATASETS[dataset].columns} | dict(ROW_MEASURES)
@@ -168,7 +122,7 @@ def load_suite(folder: Path, dataset: str) -> Suite:
 
 def load_batch_checks(folder: Path) -> tuple[Check, ...]:
     """The checks of every batch of every dataset. Reads one file below `folder`; raises SettingsError with file and line."""
-    top = _read(folder / "bronze" / f"{EVERY}.yml").fields(allowed=("batches",), required=("batches",))
+    top = _read(folder, f"bronze/{EVERY}.yml").fields(allowed=("batches",), required=("batches",))
     checks = _checks(top["batches"], MEASURES)
     if partly := [check for check in checks if check.mostly < 1]:
         raise SettingsError(f"{partly[0].place}: a batch passes or fails; `mostly` says nothing here.", next_step="Leave `mostly` out.")
@@ -184,7 +138,7 @@ def load_mart_suites(folder: Path, known: Collection[str]) -> tuple[MartSuite, .
     """The suites of all marts, by file and place in it; `known` are the marts that there are. Raises SettingsError with file and line."""
     suites: list[MartSuite] = []
     for path in sorted((folder / "marts").glob("*.yml")):
-        top = _read(path).fields(allowed=("domain", "marts"), required=("domain", "marts"))
+        top = _read(folder, f"marts/{path.name}").fields(allowed=("domain", "marts"), required=("domain", "marts"))
         if top["domain"].text() != path.stem:
             raise top["domain"].fail(f"the file of domain {path.stem} must say so")
         for mart, node in top["marts"].fields().items():
@@ -194,7 +148,7 @@ def load_mart_suites(folder: Path, known: Collection[str]) -> tuple[MartSuite, .
     return tuple(suites)
 
 
-def _mart(mart: str, domain: str, node: _Node) -> MartSuite:
+def _mart(mart: str, domain: str, node: Node) -> MartSuite:
     fields = node.fields(allowed=("needs", "day", "columns", "derive", "rows"), required=("needs", "columns", "rows"))
     needs = tuple(item.text() for item in fields["needs"].items())
     if unknown := [name for need in needs for name in need.split(_OR) if name not in DATASETS]:
@@ -206,21 +160,21 @@ def _mart(mart: str, domain: str, node: _Node) -> MartSuite:
     return MartSuite(mart, domain, needs, day, columns, derive, rows)
 
 
-def _type(node: _Node) -> Type:
+def _type(node: Node) -> Type:
     name = node.text().upper()
     if name not in Type.__members__:
         raise node.fail(f"there is no type {name!r}; there are {', '.join(Type.__members__)}")
     return Type[name]
 
 
-def _checks(node: _Node, columns: Mapping[str, Type]) -> tuple[Check, ...]:
+def _checks(node: Node, columns: Mapping[str, Type]) -> tuple[Check, ...]:
     items = list(node.items())
     if not items:
         raise node.fail("the list of checks is empty: nothing would be checked")
     return tuple(_check(item, columns) for item in items)
 
 
-def _check(node: _Node, columns: Mapping[str, Type]) -> Check:
+def _check(node: Node, columns: Mapping[str, Type]) -> Check:
     names = ("type", "kwargs", "severity", "why")
     fields = node.fields(allowed=names, required=names)
     given = {name: item.value() for name, item in fields["kwargs"].fields().items()}
@@ -232,17 +186,9 @@ def _check(node: _Node, columns: Mapping[str, Type]) -> Check:
     return Check(fields["type"].text(), given, severity, fields["why"].text(), node.place)
 
 
-def _read(path: Path) -> _Node:
-    text = _bytes(path)
-    try:
-        node = yaml.compose(text, Loader=yaml.CSafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        raise SettingsError(f"{_shown(path)}:{line}: {getattr(error, 'problem', None) or error}.", next_step="Correct the file.") from error
-    if node is None:
-        raise SettingsError(f"{_shown(path)}:1: the suite is empty.", next_step="Declare its checks.")
-    return _Node(path, node)
+def _read(folder: Path, name: str) -> Node:
+    _bytes(folder / name)
+    return read_document(folder / name, root=folder.parent, next_step="Correct the suite; nothing is checked until it is right.")
 
 
 def _bytes(path: Path) -> bytes:
@@ -253,11 +199,6 @@ def _bytes(path: Path) -> bytes:
             f"The suite {path} cannot be read: {error.strerror}.",
             next_step="Write it: a dataset without a suite passes no gate.",
         ) from error
-
-
-def _shown(path: Path) -> str:
-    """`expectations/bronze/plays.yml`, wherever the installation stands."""
-    return "/".join(path.parts[-3:])
 
 
 def _digest(*parts: bytes) -> str:

@@ -65,7 +65,7 @@ def test_a_wrong_check_is_refused_with_file_and_line(tmp_path: Path, change: dic
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "plays.yml:1: the suite is empty"),
+        ("", "plays.yml:1: the file is empty"),
         ("dataset: plays\nrows: []\n", "plays.yml:2: the list of checks is empty"),
         ("dataset: plays\n", "plays.yml:1: the fields rows are missing"),
         ("dataset: tracks\nrows: []\n", "plays.yml:1: the suite of plays must say"),

@@ -1,0 +1,169 @@
+"""The answer to a question: asked of the published marts, as the tenant's read-only role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import combinations
+from typing import Any
+
+from nocturne.metrics.asking import Choices, Filter, Published, Question, TimeRange, choices
+from nocturne.metrics.compiling import Compiler
+from nocturne.metrics.declarations import AddsUp, Catalogue, Source, Unit
+from nocturne.metrics.loading import load_catalogue, resolve
+from nocturne.postgres import SQL, Connection, Identifier, asking
+from nocturne.settings import Settings
+from nocturne.tenants import Tenant
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of an answer. `unit` is None of a dimension; `adds_up` says whether its rows may be summed."""
+
+    name: str
+    title: str
+    says: str
+    unit: Unit | None = None
+    adds_up: AddsUp | None = None
+    version: int | None = None
+    currency: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Rows in the order asked. All of it is one publish of the marts: pages with the same `publish_id` fit each other.
+
+    `marts` were read; `notes` say what a reader must know; `has_more`: rows follow behind this page.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    marts: tuple[str, ...]
+    publish_id: int | None
+    business_day: date | None
+    has_more: bool
+    notes: tuple[str, ...]
+    sql: str
+
+
+def execute_query(
+    tenant: Tenant,
+    settings: Settings,
+    metrics: Sequence[str],
+    dimensions: Sequence[str] = (),
+    time_range: TimeRange = (None, None),
+    *,
+    filters: Sequence[Filter] = (),
+    order: Sequence[str] = (),
+    limit: int = 1_000,
+    offset: int = 0,
+) -> Answer:
+    """Ask metrics by dimensions over a time (both ends taken in; None: open) of the tenant's published marts.
+
+    Of the marts that can tell what is asked, those are read that cost least by PostgreSQL's own estimate. Reads one snapshot as the
+    tenant's reader role. Raises QueryRefused with the reason for what has no right answer or takes too long, DatabaseUnavailable.
+    """
+    first, last = time_range
+    question = Question(tuple(metrics), tuple(dimensions), first, last, tuple(filters), tuple(order), limit, offset)
+    catalogue = load_catalogue(settings.metrics, settings.dbt_project)
+    with asking(settings, role=tenant.reader_role) as connection:
+        published = published_columns(connection, tenant)
+        found = choices(catalogue, tenant, question, published)
+        chosen = _cheapest(connection, catalogue, tenant, question, found)
+        statement = Compiler(catalogue, tenant, question).statement(chosen)
+        rows = connection.execute(statement.text, statement.values).fetchall()
+        publish = _publish(connection, tenant)
+    columns = tuple(_column(catalogue, tenant, name) for name in (*question.dimensions, *question.metrics))
+    marts = tuple(dict.fromkeys(source.mart.name for source in chosen.values()))
+    page = tuple(tuple(row) for row in rows[:limit])
+    notes = tuple(_notes(catalogue, question, page))
+    return Answer(columns, page, marts, *publish, len(rows) > limit, notes, statement.text.as_string())
+
+
+def published_columns(connection: Connection, tenant: Tenant) -> Published:
+    """The columns of each mart that is published."""
+    rows = connection.execute(
+        "SELECT c.relname, array_agg(a.attname) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+        " WHERE c.relnamespace = to_regnamespace(%s) AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped GROUP BY c.relname",
+        (tenant.marts_schema,),
+    )
+    return {str(name): frozenset(map(str, columns)) for name, columns in rows}
+
+
+def _cheapest(connection: Connection, catalogue: Catalogue, tenant: Tenant, question: Question, found: Choices) -> Mapping[str, Source]:
+    """Of each part the source to ask: the set of marts that together tell all and cost least.
+
+    Marts of the very grain that is asked come first: they are never longer than others, and hold rows of days on which nothing was.
+    """
+    by_mart: dict[str, dict[str, Source]] = {}
+    for part, sources in found.sources.items():
+        for mart, source in sources.items():
+            by_mart.setdefault(mart, {})[part] = source
+    if all(len(sources) == 1 for sources in found.sources.values()):
+        return {part: next(iter(sources.values())) for part, sources in found.sources.items()}
+    costs = {
+        mart: (_is_finer(catalogue, question, next(iter(told.values()))), _cost(connection, catalogue, tenant, question, told))
+        for mart, told in by_mart.items()
+    }
+    best = min(
+        (
+            marts
+            for size in range(1, len(by_mart) + 1)
+            for marts in combinations(by_mart, size)
+            if all(any(mart in marts for mart in sources) for sources in found.sources.values())
+        ),
+        key=lambda marts: (sum(costs[mart][0] for mart in marts), sum(costs[mart][1] for mart in marts)),
+    )
+    told_by = {part: min((mart for mart in sources if mart in best), key=costs.__getitem__) for part, sources in found.sources.items()}
+    return {part: found.sources[part][mart] for part, mart in told_by.items()}
+
+
+def _is_finer(catalogue: Catalogue, question: Question, source: Source) -> bool:
+    """Whether rows of a mart must be folded to tell the members that are asked."""
+    ways = (resolve(catalogue, source.mart, name) for name in question.touched)
+    return bool(set(source.mart.key) - {source.mart.time} - {way[1] for way in ways if way and way[0] is None})
+
+
+def _cost(connection: Connection, catalogue: Catalogue, tenant: Tenant, question: Question, told: Mapping[str, Source]) -> float:
+    """What PostgreSQL thinks that reading a mart costs."""
+    by_time: dict[str | None, dict[str, Source]] = {}
+    for part, source in told.items():
+        by_time.setdefault(source.time, {})[part] = source
+    cost = 0.0
+    for alike in by_time.values():
+        compiler = Compiler(catalogue, tenant, question)
+        text = SQL("EXPLAIN (FORMAT JSON) {}").format(compiler.part(alike))
+        row = connection.execute(text, compiler.values).fetchone()
+        cost += float(row[0][0]["Plan"]["Total Cost"]) if row else 0.0
+    return cost
+
+
+def _publish(connection: Connection, tenant: Tenant) -> tuple[int | None, date | None]:
+    query = SQL("SELECT publish_id, day FROM {} ORDER BY publish_id DESC LIMIT 1").format(Identifier(tenant.marts_schema, "_publishes"))
+    row = connection.execute(query).fetchone()
+    return (int(row[0]), row[1]) if row else (None, None)
+
+
+def _column(catalogue: Catalogue, tenant: Tenant, name: str) -> Column:
+    metric = catalogue.metrics.get(name)
+    if metric is None:
+        dimension = catalogue.dimension(name)
+        return Column(name, dimension.title, dimension.says)
+    currency = tenant.currency if metric.unit is Unit.AMOUNT else None
+    return Column(name, metric.title, metric.formula, metric.unit, metric.adds_up, metric.version, currency)
+
+
+def _notes(catalogue: Catalogue, question: Question, rows: Sequence[tuple[Any, ...]]) -> list[str]:
+    """Why values are not known, and which columns nobody may add up."""
+    notes = []
+    for place, name in enumerate(question.metrics, start=len(question.dimensions)):
+        metric = catalogue.metrics[name]
+        if any(row[place] is None for row in rows):
+            reasons = dict.fromkeys(one.unknown for one in (metric, *catalogue.parts(metric)) if one.unknown)
+            notes.append(f"{name} is not known where it is empty: {'; '.join(reasons) or 'nothing that makes it stands there'}.")
+        if len(rows) > 1 and metric.adds_up in (AddsUp.DISTINCT, AddsUp.NEVER):
+            notes.append(f"The rows of {name} do not add up to each other.")
+    if not rows:
+        notes.append("Nothing stands there.")
+    return notes

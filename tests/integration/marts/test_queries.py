@@ -1,0 +1,481 @@
+"""Questions to the metrics: answers are what the definitions say, from whichever mart; what has no right answer is refused with the reason."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import settings as cases
+from hypothesis import strategies as st
+
+from nocturne import cli
+from nocturne.errors import QueryRefused
+from nocturne.metrics import Answer, Filter, execute_query, load_catalogue
+from nocturne.metrics.answering import published_columns
+from nocturne.metrics.asking import Question, choices
+from nocturne.metrics.compiling import Compiler
+from nocturne.metrics.declarations import AddsUp, Metric
+from nocturne.metrics.forms import as_csv, as_json, as_parquet
+from nocturne.metrics.shapes import Step
+from nocturne.postgres import asking, connect, statement
+from nocturne.settings import PROJECT
+from nocturne.tenants import Tenant
+from tests.integration.marts.randomness import random_world
+from tests.integration.marts.reference import expected
+from tests.integration.marts.reference_metrics import COUNTED, MEMBER, counted, stretch
+from tests.integration.marts.world import Row, World, make_tenant
+
+FIRST, LAST = date(2026, 1, 1), date(2026, 5, 10)
+CATALOGUE = load_catalogue(PROJECT / "metrics", PROJECT / "dbt")
+Table = dict[tuple[Any, ...], Row]
+
+
+@pytest.fixture(scope="module")
+def world(new_world: Callable[[Tenant], World]) -> World:
+    made = new_world(make_tenant("asked", sees_whole_market=True))
+    dice = random_world(made, 11, FIRST, LAST, plays=160)
+    for n in range(14):
+        made.add("subscription_events", *dice.subscription(f"payer-{n}", f"of-payer-{n}", FIRST, LAST))
+    for dataset, rows in dice.money(FIRST, LAST).items():
+        made.add(dataset, *(rows if dataset != "subscription_events" else ()))
+    made.rows["payments"][0]["status"] = "refunded"
+    made.rows["payments"][0]["amount"] = 12
+    made.rows["payments"][0]["currency"] = "EUR"
+    for number, row in enumerate(made.rows["plays"]):
+        row["is_offline"] = number % 5 == 0
+    made.night(LAST)
+    return made
+
+
+@pytest.fixture(scope="module")
+def reference(world: World) -> dict[str, Table]:
+    return expected(world, LAST)
+
+
+@pytest.fixture(scope="module")
+def plays(world: World, reference: dict[str, Table]) -> list[Row]:
+    """The reference's plays, with what the source says of each and the reference does not copy."""
+    delivered = {row["play_id"]: {name: row.get(name) for name in ("platform", "tier")} for row in world.rows["plays"]}
+    return [delivered[row["play_id"]] | row for row in reference["plays"].values()]
+
+
+@pytest.fixture(scope="module")
+def other(new_world: Callable[[Tenant], World]) -> World:
+    """A tenant that delivers plays alone, and sees its own."""
+    made = new_world(make_tenant("neighbour", ("plays",)))
+    random_world(made, 12, FIRST, date(2026, 1, 6), plays=12)
+    made.night(date(2026, 1, 6))
+    return made
+
+
+def ask(world: World, metrics: str, by: str = "", first: date | None = None, last: date | None = None, **more: Any) -> Answer:
+    wheres = [Filter.parse(text) for text in more.pop("where", ())]
+    return execute_query(world.tenant, world.settings, metrics.split(), by.split(), (first, last), filters=wheres, **more)
+
+
+def table(answer: Answer, width: int) -> dict[tuple[Any, ...], Any]:
+    """Rows by their dimensions; of one metric its value."""
+    return {row[:width]: row[width] if len(row) == width + 1 else row[width:] for row in answer.rows}
+
+
+def alike(one: Any, another: Any) -> bool:
+    return one == (pytest.approx(another) if isinstance(another, float) else another)
+
+
+# what is told ----------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("metric", sorted(COUNTED))
+def test_a_metric_of_plays_is_what_its_definition_says_by_everything(world: World, plays: list[Row], metric: str) -> None:
+    dimensions = [name for name in MEMBER if name in CATALOGUE.metrics[metric].dimensions]
+    asked = [
+        (),
+        *((name,) for name in dimensions),
+        *((step,) for step in Step),
+        ("genre", "country"),
+        ("month", "artist"),
+        ("week", "country"),
+    ]
+    for by in asked:
+        found = table(ask(world, metric, " ".join(by), FIRST, LAST), len(by))
+        if set(by) <= set(Step):  # a stretch of time without a play has a row of its own
+            found = {key: value for key, value in found.items() if value or key in counted(plays, metric, by)}
+        wanted = {key: value for key, value in counted(plays, metric, by).items() if metric != "listeners" or value}
+        assert found.keys() == wanted.keys(), by
+        assert [key for key in wanted if not alike(found[key], wanted[key])] == [], by
+
+
+def test_a_time_takes_in_both_its_ends(world: World, plays: list[Row]) -> None:
+    first, last = date(2026, 1, 10), date(2026, 2, 3)
+    wanted = sum(first <= play["played_on"] <= last for play in plays)
+    assert ask(world, "play_count", "", first, last).rows == ((wanted,),)
+    since = sum(first <= play["played_on"] for play in plays)
+    assert ask(world, "play_count", "", first).rows == ((since,),)
+
+
+def test_tests_hold_together_and_equal_ones_of_a_dimension_mean_any(world: World, plays: list[Row]) -> None:
+    members = sorted(counted(plays, "play_count", ("country",)))
+    some = [member for (member,) in members[:2]]
+    found = table(ask(world, "play_count", "country", where=[f"country={member}" for member in some]), 1)
+    assert found == {key: value for key, value in counted(plays, "play_count", ("country",)).items() if key[0] in some}
+    others = table(ask(world, "play_count", "country", where=[f"country!={member}" for member in some]), 1)
+    assert others.keys() == {key for key in members if key[0] not in some}
+    both = ask(world, "play_count", "", where=["genre=pop", f"country={some[0]}"]).rows
+    wanted = sum(play["genre"] == "pop" and MEMBER["country"](play) == some[0] for play in plays)
+    assert both == (((wanted,),) if wanted else ())
+
+
+def sources_of(metric: Metric) -> list[str]:
+    return [source.mart.name for source in metric.sources]
+
+
+@pytest.mark.parametrize("name", [name for name, metric in CATALOGUE.metrics.items() if len(metric.sources) > 1])
+def test_every_mart_that_can_tell_a_metric_tells_the_same(world: World, name: str) -> None:
+    """Whichever mart costs least is asked: so none may say something else."""
+    metric, told = CATALOGUE.metrics[name], 0
+    steps = {AddsUp.NEVER: ("day",)}.get(metric.adds_up, ("month", "day"))
+    asked = [(*some, *steps[:1]) for some in [(), *((one,) for one in metric.dimensions), tuple(metric.dimensions[:2])]]
+    with asking(world.settings, role=world.tenant.reader_role) as connection:
+        published = published_columns(connection, world.tenant)
+        for by in asked:
+            question = Question((name,), by, FIRST, LAST)
+            try:
+                found = choices(CATALOGUE, world.tenant, question, published)
+            except QueryRefused:
+                continue
+            answers = {}
+            for mart, source in found.sources[name].items():
+                made = Compiler(CATALOGUE, world.tenant, question).statement({name: source})
+                answers[mart] = {row for row in connection.execute(made.text, made.values).fetchall() if row[-1]}
+            told += len(answers) > 1
+            assert len({frozenset(rows) for rows in answers.values()}) == 1, (by, answers)
+    assert told or metric.adds_up is AddsUp.NEVER
+
+
+@pytest.mark.parametrize("name", [name for name, metric in CATALOGUE.metrics.items() if metric.adds_up is AddsUp.SUM])
+def test_what_adds_up_adds_up_to_the_whole_over_every_dimension(world: World, name: str) -> None:
+    metric = CATALOGUE.metrics[name]
+    pinned = [f"{required}=1" for required in metric.requires]
+    steps = [step for step in CATALOGUE.steps(metric) if step is not Step.WEEK or Step.MONTH not in CATALOGUE.steps(metric)]
+    whole = next(iter(ask(world, name, where=pinned).rows), (None,))
+    for by in [(), *((step,) for step in steps), *((one,) for one in metric.dimensions)]:
+        rows = ask(world, name, " ".join(by), where=pinned, limit=100_000).rows
+        assert sum(row[-1] or 0 for row in rows) == (whole[0] or 0), by
+        assert len({row[:-1] for row in rows}) == len(rows)
+    assert whole[0] or metric.domain == "operations", "the world has rows of it; of batches it has none"
+
+
+# what does not add up ----------------------------------------------------------------------------------------------------------------
+def test_windows_stand_for_their_own_day(world: World, reference: dict[str, Table]) -> None:
+    found = table(ask(world, "dau wau mau stickiness", "day"), 1)
+    for (day,), row in reference["activity_days"].items():
+        wanted = row["listeners_1d"], row["listeners_7d"], row["listeners_28d"], row["stickiness_ratio"]
+        assert all(alike(*pair) for pair in zip(found[day,], wanted, strict=True)), day
+    assert ask(world, "mau", first=LAST, last=LAST).rows == ((reference["activity_days"][LAST,]["listeners_28d"],),)
+    by_artist = table(ask(world, "mau", "day artist"), 2)
+    assert by_artist == {(day, artist): row["listeners_28d"] for (artist, day), row in reference["artist_days"].items()}
+
+
+@pytest.mark.parametrize(
+    ("metric", "by", "says"),
+    [
+        ("dau", "week", "dau stands by day and cannot be told by week|does not add up over days"),
+        ("dau", "", "distinct count \\(1 day\\) and does not add up over days: whoever stands in two of them would count twice"),
+        ("mau", "month", "does not add up over days.*`listeners` by month"),
+        ("dau", "day country", "does not add up over its track_ids"),
+        ("dau", "genre", "does not add up over days.*counts people anew"),
+        ("stickiness", "year", "each day's looks back over 28 days already"),
+        ("retained_count", "week", "does not add up over week_number: the same people stand in several"),
+        ("market_share", "day", "without holder or holder_name or is_own it is the whole itself"),
+        ("wau", "day country", "wau is not told by country.*It may be asked by day"),
+        ("play_count", "holder", "play_count is not told by holder"),
+        ("statement_net", "day", "stands by month and cannot be told by day.*month, quarter, year"),
+        ("track_count", "month", "says what is so now"),
+    ],
+)
+def test_what_does_not_add_up_is_refused_with_why_and_what_to_ask_instead(world: World, metric: str, by: str, says: str) -> None:
+    with pytest.raises(QueryRefused, match=says):
+        ask(world, metric, by)
+
+
+def test_listeners_of_a_month_are_counted_anew_and_not_summed(world: World, plays: list[Row]) -> None:
+    by_day = sum(row[-1] for row in ask(world, "listeners", "day", FIRST, date(2026, 1, 31)).rows)
+    (month,) = ask(world, "listeners", "", FIRST, date(2026, 1, 31)).rows
+    assert by_day > month[0] == len({play["listener_key"] for play in plays if play["is_stream"] and play["played_on"].month == 1})
+
+
+def test_a_statements_month_is_not_cut_in_two(world: World) -> None:
+    with pytest.raises(QueryRefused, match="2026-01-10 cuts one in two"):
+        ask(world, "statement_net", "month", date(2026, 1, 10), date(2026, 2, 28))
+    with pytest.raises(QueryRefused, match="2026-02-27 cuts one in two"):
+        ask(world, "statement_net", "month", FIRST, date(2026, 2, 27))
+    assert ask(world, "statement_net", "month", FIRST, date(2026, 2, 28)).columns[1].currency == "EUR"
+
+
+# money -------------------------------------------------------------------------------------------------------------------------------
+def test_mrr_of_a_month_is_that_of_its_last_day(world: World, reference: dict[str, Table]) -> None:
+    days = reference["mrr_days"]
+    for step in ("week", "month", "quarter"):
+        ends: dict[Any, date] = {}
+        starts: dict[Any, date] = {}
+        for (day,) in sorted(days):
+            ends[stretch(step, day),] = day
+            starts.setdefault((stretch(step, day),), day)
+        found = table(ask(world, "mrr opening_mrr payer_count", step), 1)
+        wanted = {
+            key: (days[end,]["closing_amount"], days[starts[key],]["opening_amount"], days[end,]["payer_count"])
+            for key, end in ends.items()
+        }
+        assert found == wanted
+
+
+def test_the_bridge_closes_over_any_time(world: World) -> None:
+    bridge = "opening_mrr new_mrr expansion_mrr contraction_mrr churned_mrr reactivation_mrr mrr"
+    for by in ("", "day", "week", "month", "year"):
+        for *_, opening, new, expansion, contraction, churned, reactivation, closing in ask(world, bridge, by).rows:
+            assert opening + new + expansion - contraction - churned + reactivation == closing
+
+
+def test_what_is_divided_are_sums(world: World, reference: dict[str, Table]) -> None:
+    rows = reference["revenue_days"].values()
+    ((found,),) = ask(world, "net_per_transaction").rows
+    exact = sum(row["net_amount"] for row in rows) / sum(row["transaction_count"] for row in rows)
+    assert found == Decimal(exact).quantize(Decimal("0.000001"))
+
+
+# shares and cohorts --------------------------------------------------------------------------------------------------------------------
+def test_shares_are_of_the_whole_also_where_one_is_asked(world: World, reference: dict[str, Table]) -> None:
+    shares = table(ask(world, "market_share", "holder month"), 2)
+    for month in {key[1] for key in shares}:
+        assert sum(value for key, value in shares.items() if key[1] == month) == pytest.approx(1)
+    holder = next(key[0] for key in shares if key[0] != "(unassigned)")
+    alone = table(ask(world, "market_share", "holder month", where=[f"holder={holder}"]), 2)
+    assert alone == {key: value for key, value in shares.items() if key[0] == holder}
+    days = table(ask(world, "market_share", "day holder"), 2)
+    assert all(
+        value == pytest.approx(float(reference["holder_days"][holder, day]["market_share_ratio"]), abs=1e-6)
+        for (day, holder), value in days.items()
+    )
+    with pytest.raises(QueryRefused, match="must be split by it too"):
+        ask(world, "market_share", "holder", where=["is_own=true"])
+
+
+def test_retention_leaves_out_weeks_that_are_not_over(world: World, reference: dict[str, Table]) -> None:
+    found = table(ask(world, "retained_count cohort_size retention_rate", "week_number"), 1)
+    weeks: dict[int, list[Row]] = {}
+    for (_, week), row in reference["retention_weeks"].items():
+        if row["retained_count"] is not None:
+            weeks.setdefault(week, []).append(row)
+    sums = {week: (sum(r["retained_count"] for r in rows), sum(r["listener_count"] for r in rows)) for week, rows in weeks.items()}
+    assert {key[0]: row[:2] for key, row in found.items()} == sums
+    assert all(row[2] == pytest.approx(row[0] / row[1]) for row in found.values())
+
+
+# what a tenant does not have -------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("metric", "says"),
+    [
+        ("mrr", "The tenant has no mrr: it delivers no subscription_events"),
+        ("net_revenue", "it delivers no payments or ad_impressions"),
+        ("market_share", "sees only its own streams"),
+        ("track_count", "it delivers no tracks"),
+    ],
+)
+def test_what_a_tenant_does_not_have_is_refused_with_the_reason(other: World, metric: str, says: str) -> None:
+    with pytest.raises(QueryRefused, match=says):
+        ask(other, metric)
+
+
+def test_what_is_not_known_is_empty_and_says_why(other: World) -> None:
+    answer = ask(other, "play_count completion_rate", "month")
+    assert {row[2] for row in answer.rows} == {None}
+    assert "completion_rate is not known where it is empty: no track's duration is known." in answer.notes
+
+
+def test_a_mart_that_is_not_published_yet_is_told_of(new_world: Callable[[Tenant], World]) -> None:
+    empty = new_world(make_tenant("nightless", ("plays",)))
+    with pytest.raises(QueryRefused, match="is not published"):
+        ask(empty, "play_count")
+
+
+# pages -------------------------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("order", [(), ("-play_count",), ("genre", "-skip_count"), ("skip_rate",)])
+def test_pages_make_the_whole_without_overlap_or_gap(world: World, order: tuple[str, ...]) -> None:
+    metrics, by = "play_count skip_count skip_rate", "genre track country"
+    whole = ask(world, metrics, by, order=order, limit=10_000)
+    assert not whole.has_more
+    assert len(whole.rows) > 14
+    pages, offset = [], 0
+    while True:
+        page = ask(world, metrics, by, order=order, limit=7, offset=offset)
+        assert (page.publish_id, page.business_day) == (whole.publish_id, LAST)
+        pages += page.rows
+        offset += 7
+        if not page.has_more:
+            break
+    assert tuple(pages) == whole.rows
+
+
+def test_rows_stand_in_the_order_asked(world: World) -> None:
+    counts = [row[1] for row in ask(world, "play_count", "genre", order=("-play_count",)).rows]
+    assert counts == sorted(counts, reverse=True)
+    assert [row[0] for row in ask(world, "play_count", "month").rows] == [date(2026, month, 1) for month in range(1, 6)]
+
+
+# marts -------------------------------------------------------------------------------------------------------------------------------------
+def test_the_cheapest_mart_that_can_tell_it_is_read(world: World) -> None:
+    with connect(world.settings, role=world.tenant.owner_role) as connection:
+        for mart in ("activity_days", "track_days", "plays", "genre_days", "listener_days"):
+            connection.execute(statement(f"ANALYZE {world.tenant.marts_schema}.{mart}"))
+    assert ask(world, "play_count", "month").marts == ("activity_days",)
+    assert ask(world, "play_count", "platform").marts == ("plays",)
+    assert ask(world, "play_count listeners", "country").marts == ("plays",)
+    assert set(ask(world, "play_count mrr net_revenue", "month").marts) == {"activity_days", "mrr_days", "revenue_days"}
+
+
+def test_metrics_of_several_marts_meet_by_their_dimensions(world: World) -> None:
+    together = table(ask(world, "play_count net_revenue", "country month"), 2)
+    plays, money = table(ask(world, "play_count", "country month"), 2), table(ask(world, "net_revenue", "country month"), 2)
+    assert together == {key: (plays.get(key), money.get(key)) for key in plays.keys() | money.keys()}
+
+
+# safety --------------------------------------------------------------------------------------------------------------------------------------
+ATTACKS = (
+    "pop'; DROP TABLE plays; --", "' OR '1'='1", "pop') OR (1=1", "%(v0)s", "%s", "{}", "{0}", "\\'; SELECT pg_sleep(9); --",
+    "pop\"; --", "$1", "$$; SELECT 1; $$", "' UNION SELECT usename FROM pg_user --", "\x1f", "ⅷ'",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_value_is_never_sql(world: World, attack: str) -> None:
+    before = world.contents()["track_facts"]
+    assert ask(world, "play_count", "genre", where=[f"genre={attack}"]).rows == ()
+    assert len(ask(world, "play_count", "genre", where=[f"genre!={attack}"]).rows) == len(ask(world, "play_count", "genre").rows)
+    assert world.contents()["track_facts"] == before
+
+
+def test_any_text_is_a_member_that_is_not_there(world: World) -> None:
+    @cases(max_examples=60, deadline=None)
+    @given(text=st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=30))
+    def asked(text: str) -> None:
+        assert ask(world, "stream_count", "", where=[f"title=no such {text}"]).rows == ()
+
+    asked()
+
+
+@pytest.mark.parametrize(
+    "attack", ['genre"; DROP TABLE plays; --', "genre, pg_sleep(9)", "plays.listener_key", "listener_key", "genre)", "*"]
+)
+def test_a_name_that_is_not_declared_is_refused_wherever_it_stands(world: World, attack: str) -> None:
+    settings, tenant = world.settings, world.tenant
+    for asked in (
+        {"metrics": [attack]},
+        {"metrics": ["play_count"], "dimensions": [attack]},
+        {"metrics": ["play_count"], "order": [attack]},
+        {"metrics": ["play_count"], "filters": [Filter(attack, "=", "x")]},
+    ):
+        with pytest.raises(QueryRefused):
+            execute_query(tenant, settings, **asked)  # type: ignore[arg-type]
+
+
+def test_a_sign_that_is_none_is_refused(world: World) -> None:
+    for text in ("genre", "genre LIKE pop", "lower(genre)=pop", "1=1"):
+        with pytest.raises(QueryRefused):
+            ask(world, "play_count", where=[text])
+
+
+def test_a_value_of_another_type_is_refused_and_zero_bytes_too(world: World) -> None:
+    with pytest.raises(QueryRefused, match="does not fit"):
+        ask(world, "retained_count", where=["week_number=first"])
+    with pytest.raises(QueryRefused, match="zero byte"):
+        ask(world, "play_count", where=["genre=a\x00b"])
+
+
+def test_whoever_asks_reads_published_marts_of_this_tenant_alone(world: World, other: World) -> None:
+    unreachable = [
+        f"{other.tenant.marts_schema}.plays",
+        f"{world.tenant.build_schema}.plays",
+        f"{world.tenant.raw_schema}.plays",
+        "nocturne.receipts",
+    ]
+    for name in unreachable:
+        with (
+            pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable)),
+            asking(world.settings, role=world.tenant.reader_role) as connection,
+        ):
+            connection.execute(statement(f"SELECT * FROM {name}"))
+    with asking(world.settings, role=world.tenant.reader_role) as connection:
+        assert published_columns(connection, other.tenant).keys() >= {"plays"}, "names are no secret, rows are"
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            made = Compiler(CATALOGUE, other.tenant, Question(("play_count",)))
+            told = made.statement({"play_count": CATALOGUE.metrics["play_count"].sources[0]})
+            connection.execute(told.text, told.values)
+
+
+def test_a_question_cannot_write(world: World) -> None:
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), asking(world.settings, role=world.tenant.owner_role) as connection:
+        connection.execute(statement(f"DELETE FROM {world.tenant.marts_schema}.plays"))
+
+
+def test_what_takes_too_long_is_given_up(world: World) -> None:
+    hasty = world.settings.model_copy(update={"query_seconds": 1})
+    with pytest.raises(QueryRefused, match="more than 1 s"), asking(hasty, role=world.tenant.reader_role) as connection:
+        connection.execute("SELECT pg_sleep(20)")
+    with connect(world.settings, role=world.tenant.owner_role) as holder:
+        holder.execute(statement(f"LOCK TABLE {world.tenant.marts_schema}.activity_days"))
+        with pytest.raises(QueryRefused, match="more than 1 s"):
+            execute_query(world.tenant, hasty, ["play_count"])
+
+
+# forms ---------------------------------------------------------------------------------------------------------------------------------------
+def test_an_answer_is_the_same_in_every_form(world: World) -> None:
+    answer = ask(world, "play_count net_revenue avg_duration held_streams", "month")
+    names = [column.name for column in answer.columns]
+    parquet = pq.read_table(io.BytesIO(as_parquet(answer)))
+    assert parquet.column_names == names
+    assert [tuple(row.values()) for row in parquet.to_pylist()] == list(answer.rows)
+    assert parquet.field("net_revenue").metadata[b"currency"] == b"EUR"
+    told = json.loads(as_json(answer))
+    amounts = [(row["net_revenue"], value) for row, (_, _, value, *_) in zip(told["rows"], answer.rows, strict=True) if value is not None]
+    assert amounts
+    assert [text for text, value in amounts if Decimal(text) != value] == []
+    assert told["publish_id"] == answer.publish_id
+    head, *lines = as_csv(answer).split("\r\n")
+    assert head.split(",") == names
+    assert lines[0].split(",")[:3] == ["2026-01-01", str(answer.rows[0][1]), f"{answer.rows[0][2]:f}"]
+
+
+def test_a_page_without_rows_has_the_types_of_one_with_rows(world: World) -> None:
+    def kinds(answer: Answer) -> Sequence[Any]:
+        return pq.read_schema(io.BytesIO(as_parquet(answer))).types[1:]
+
+    asked = "play_count net_revenue avg_duration held_streams mau skip_rate", "day"
+    assert kinds(ask(world, *asked, first=date(1990, 1, 1), last=date(1990, 1, 2))) == kinds(ask(world, *asked))
+
+
+def test_the_command_answers_and_refuses(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    settings = world.settings
+    key = settings.master_key.get_secret_value() if settings.master_key else ""
+    declared = world.tenant.model_dump(mode="json", by_alias=True)
+    (tmp_path / "asked.yml").write_text(json.dumps(declared))
+    for name, value in (("VAR", settings.var), ("TENANTS", tmp_path), ("MASTER_KEY", key), ("POSTGRES_PORT", settings.postgres_port)):
+        monkeypatch.setenv(f"NOCTURNE_{name}", str(value))
+    asked = ["query", "asked", "--metrics", "play_count,avg_duration", "--by", "genre,artist", "--from", str(FIRST), "--to", str(LAST)]
+    assert cli.main([*asked, "--order=-play_count", "--limit", "2", "--format", "csv"]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[0] == "genre,artist,play_count,avg_duration"
+    assert len(said.out.splitlines()) == 3
+    assert "--offset 2" in said.err
+    assert cli.main([*asked, "--format", "parquet", "--output", str(tmp_path / "answer.parquet")]) == 0
+    assert pq.read_table(tmp_path / "answer.parquet").num_rows > 2
+    assert cli.main([*asked]) == 0
+    assert cli.main(["query", "asked", "--metrics", "dau", "--by", "month"]) == 1
+    assert "does not add up over days" in capsys.readouterr().err

@@ -1,0 +1,173 @@
+"""Declarations are read strictly: whatever is not exactly right is refused with file and line, before anything is answered."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nocturne.errors import SettingsError
+from nocturne.metrics import load_catalogue
+from nocturne.metrics.declarations import AddsUp, Catalogue
+from nocturne.metrics.loading import resolve
+from nocturne.metrics.shapes import Step, load_shapes
+from nocturne.settings import PROJECT
+from tests.architecture.test_house_rules import files
+
+DBT = PROJECT / "dbt"
+CATALOGUE = load_catalogue(PROJECT / "metrics", DBT)
+NEW = """\
+domain: newest
+owner: someone
+metrics:
+  loud_plays:
+    title: Loud plays
+    formula: Plays of loud tracks.
+    unit: count
+    adds_up: sum
+    from:
+      track_days: {sum: play_count}
+    dimensions: [country]
+    needs: [plays]
+    version: 1
+"""
+
+
+def loaded(folder: Path, text: str) -> Catalogue:
+    """The catalogue of a folder that declares this file and the dimensions."""
+    (folder / "metrics").mkdir()
+    shutil.copy(PROJECT / "metrics" / "dimensions.yml", folder / "metrics")
+    (folder / "metrics" / "newest.yml").write_text(text)
+    return load_catalogue(folder / "metrics", DBT)
+
+
+def test_a_metric_of_a_mart_is_one_entry(tmp_path: Path) -> None:
+    metric = loaded(tmp_path, NEW).metrics["loud_plays"]
+    assert (metric.adds_up, metric.owner, metric.version, metric.place) == (AddsUp.SUM, "someone", 1, "metrics/newest.yml:5")
+    assert metric.sources[0].mart.key == ("track_id", "played_on", "country")
+    assert metric.steps == tuple(Step)
+
+
+def test_a_column_of_a_mart_is_a_dimension_without_another_word(tmp_path: Path) -> None:
+    declared = NEW.replace("track_days: {sum: play_count}", "plays: {count: rows}").replace("[country]", "[reason_end]")
+    assert loaded(tmp_path, declared).metrics["loud_plays"].dimensions == ("reason_end",)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "says"),
+    [
+        ("play_count}", "play_cuont}", 10, "track_days has no column 'play_cuont'; it has track_id, played_on"),
+        ("track_days:", "track_day:", 10, "there is no mart 'track_day'; there are activity_days"),
+        ("[country]", "[contry]", 11, "there is no dimension 'contry' in track_days"),
+        ("[country]", "[platform]", 11, "there is no dimension 'platform' in track_days"),
+        ("[country]", "[month]", 11, "month is a length of time"),
+        ("adds_up: sum", "adds_up: sums", 8, "there is no way to add up 'sums'; there are sum, ratio"),
+        ("unit: count", "unit: counts", 7, "there is no unit 'counts'"),
+        ("title:", "titel:", 5, "there is no field 'titel'"),
+        ("    title: Loud plays\n", "", 5, "the fields title are missing"),
+        ("[plays]", "[playz]", 12, "there is no dataset 'playz'"),
+        ("version: 1", "version: one", 13, "a whole number from 1 is wanted, not 'one'"),
+        ("version: 1", "version: 0", 13, "a whole number from 1 is wanted"),
+        ("version: 1", "version: 1\n    version: 2", 14, "'version' stands twice"),
+        ("{sum: play_count}", "{distinct: track_id}", 10, "there is no field 'distinct'; there are sum, count, where"),
+        ("{sum: play_count}", "{sum: play_count, where: [play_count above 3]}", 10, "is no test"),
+        ("{sum: play_count}", "{sum: play_count, where: [play_cuont > 0]}", 10, "has no column 'play_cuont'"),
+        ("{sum: play_count}", "{sum: play_count, where: [not play_count > 0]}", 10, "`not` stands before a column alone"),
+        ("{sum: play_count}", "{sum: play_count, time: played_at}", 10, "there is no column of track_days 'played_at'"),
+        ("{sum: play_count}", "{sum: play_count, not_by: [contry]}", 10, "there is no dimension that track_days could tell 'contry'"),
+        (
+            "adds_up: sum",
+            "adds_up: ratio\n    of: loud_plays\n    over: loud_plays",
+            12,
+            "from says nothing of a metric that adds up by ratio",
+        ),
+        ("adds_up: sum", "adds_up: never", 5, "needs instead"),
+        ("domain: newest", "domain: other", 1, "the file of domain newest must say so"),
+        ("loud_plays:", "country:", 5, "country is a dimension's name already"),
+        ("loud_plays:", "Loud-Plays:", 5, "is no name for a metric"),
+        ("[plays]", "[plays", 13, "did not find expected"),
+    ],
+)
+def test_what_is_not_right_is_refused_with_file_and_line(tmp_path: Path, before: str, after: str, line: int, says: str) -> None:
+    assert NEW.count(before) >= 1
+    with pytest.raises(SettingsError) as refused:
+        loaded(tmp_path, NEW.replace(before, after, 1))
+    assert refused.value.what.startswith(f"metrics/newest.yml:{line}: "), refused.value.what
+    assert says in refused.value.what
+
+
+def test_a_ratio_of_what_is_not_there_or_does_not_add_up_is_refused(tmp_path: Path) -> None:
+    ratio = "  loudness:\n    title: T\n    formula: F.\n    unit: ratio\n    adds_up: ratio\n    of: {of}\n    over: loud_plays\n    version: 1\n"
+    with pytest.raises(SettingsError, match=r"newest.yml:19: there is no metric 'quiet_plays'"):
+        loaded(tmp_path, NEW + ratio.replace("{of}", "quiet_plays"))
+    shutil.rmtree(tmp_path / "metrics")
+    with pytest.raises(SettingsError, match=r"newest.yml:19: loudness does not add up"):
+        loaded(tmp_path, NEW + ratio.replace("{of}", "loudness"))
+
+
+def test_a_metric_is_declared_once(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    shutil.copytree(PROJECT / "metrics", tmp_path / "metrics")
+    (tmp_path / "metrics" / "newest.yml").write_text(NEW.replace("loud_plays", "play_count"))
+    with pytest.raises(SettingsError, match=r"the metric play_count is declared twice; the other stands in metrics/engagement.yml:\d+"):
+        load_catalogue(tmp_path / "metrics", DBT)
+
+
+def test_a_lookup_multiplies_no_row(tmp_path: Path) -> None:
+    shutil.copytree(PROJECT / "metrics", tmp_path / "metrics")
+    path = tmp_path / "metrics" / "dimensions.yml"
+    path.write_text(path.read_text().replace("  track_facts:\n    by: track_id", "  track_days:\n    by: track_id"))
+    with pytest.raises(SettingsError, match="looked up by track_id, it would multiply rows"):
+        load_catalogue(tmp_path / "metrics", DBT)
+
+
+def test_our_own_metrics_say_all_that_is_asked_of_them() -> None:
+    assert len(CATALOGUE.metrics) >= 40
+    for metric in CATALOGUE.metrics.values():
+        assert metric.title[0].isupper(), metric.name
+        assert metric.formula.endswith("."), metric.name
+        assert all(text.endswith(".") for text in (*metric.boundaries, *([metric.instead] if metric.instead else []))), metric.name
+
+
+def test_a_metric_with_the_formula_of_a_column_reads_that_column() -> None:
+    """Words of the field that the marts, reports and insights use too."""
+    for name, mart, column in (
+        ("dau", "activity_days", "listeners_1d"),
+        ("mau", "activity_days", "listeners_28d"),
+        ("mrr", "mrr_days", "closing_amount"),
+    ):
+        assert column in {source.column for source in CATALOGUE.metrics[name].sources if source.mart.name == mart}
+
+
+def test_every_declared_dimension_is_told_by_some_mart() -> None:
+    shapes = load_shapes(DBT).values()
+    assert [name for name in CATALOGUE.dimensions if not any(resolve(CATALOGUE, shape, name) for shape in shapes)] == []
+
+
+def test_every_column_of_a_mart_that_counts_is_a_metric_or_says_why_not() -> None:
+    """Whoever adds a mart sees here which of its numbers nobody can ask for."""
+    asked = {(source.mart.name, source.column) for metric in CATALOGUE.metrics.values() for source in metric.sources}
+    lacking = {
+        mart: {c for c in shape.columns if re.search(r"_(count|amount)$", c) and (mart, c) not in asked}
+        for mart, shape in load_shapes(DBT).items()
+        if mart in {one for one, _ in asked} and mart.endswith(("activity_days", "mrr_days", "revenue_days", "track_days"))
+    }
+    assert {mart: columns for mart, columns in lacking.items() if columns} == {"mrr_days": {"arppu_amount"}}, (
+        "arppu is a ratio of two metrics"
+    )
+
+
+def test_weeks_lie_in_no_month() -> None:
+    assert Step.MONTH.holds(Step.DAY)
+    assert Step.YEAR.holds(Step.MONTH)
+    assert not Step.MONTH.holds(Step.WEEK)
+    assert not Step.WEEK.holds(Step.MONTH)
+    assert not Step.DAY.holds(Step.MONTH)
+
+
+def test_the_image_brings_the_declarations() -> None:
+    assert "COPY metrics metrics" in (PROJECT / "Dockerfile").read_text()
+    assert "!metrics" in (PROJECT / ".dockerignore").read_text().splitlines()
+    assert list(files("metrics", endings=(".yml",)))
