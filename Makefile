@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup nightly up down test test-slow check format lock bench clean
+.PHONY: help setup nightly up down test test-slow check format lock docs contracts bench clean
 
 help: ## say what each command does
 	@echo "Nocturne: nightly analytics for music streaming, many tenants on one installation."
@@ -54,6 +54,12 @@ format: setup ## write the code's form anew
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	cd dbt && $(BIN)/sqlfluff fix --processes 2 models tests
+
+docs: setup ## write the documentation of marts and metrics: one file to open
+	@$(BIN)/nocturne docs
+
+contracts: setup ## write down what the marts promise now; refuses what would break their readers
+	WRITE_CONTRACTS=1 $(PYTEST) -q tests/integration/marts/test_contracts.py
 
 bench: setup ## run one benchmark: make bench NAME=nightly (its last line is JSON)
 	@test -n "$(NAME)" || { echo "which one? make bench NAME=..., of:"; ls benchmarks/*.py | xargs -n1 basename -s .py; exit 2; }

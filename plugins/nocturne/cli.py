@@ -478,6 +478,29 @@ def check_metrics(given: Arguments) -> int:
     return 0
 
 
+def write_docs(given: Arguments) -> int:
+    """Write the documentation of marts and metrics: one file, without a server or a database."""
+    from nocturne.marts.documentation import write_docs as write
+    from nocturne.metrics import load_catalogue, telling
+
+    settings = _settings()
+    catalogue = load_catalogue(settings.metrics, settings.dbt_project)
+    print(f"Open {write(settings, [('__overview__', telling.overview(catalogue))])}")
+    return 0
+
+
+def show_reader(given: Arguments) -> int:
+    """Print the connection by which a tenant's analysts read its marts; it holds the password."""
+    from nocturne.postgres import uri
+    from nocturne.tenants import load_tenants
+
+    settings = _settings()
+    tenant = load_tenants(settings.tenants).get(given.tenant)
+    print(uri(settings, role=tenant.reader_role))
+    print(f"Schemas {tenant.marts_schema} and {tenant.ml_schema}; it reads, and nothing else.", file=sys.stderr)
+    return 0
+
+
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
@@ -727,6 +750,10 @@ COMMANDS = (
         _argument("metric"),
     )),
     Command("metrics check", "check the metrics' declarations; an error with file and line", check_metrics),
+    Command("reader", "print the connection by which a tenant's analysts read its marts", show_reader, (
+        _argument("tenant", help="slug"),
+    )),
+    Command("docs", "write the documentation of marts and metrics", write_docs),
     Command("datasets", "list the datasets that a tenant may deliver", list_datasets),
     Command("schema", "print the JSON Schema of one row of a dataset", show_schema, (
         _argument("dataset"),

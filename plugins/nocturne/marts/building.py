@@ -61,7 +61,7 @@ def run_dbt(tenant: Tenant, settings: Settings, command: str, *arguments: str, d
     Its target and log folders are the tenant's own (below `var/dbt/<slug>`), so that tenants' builds do not meet and parsing starts from
     what was parsed before. Raises BuildFailed or DatabaseUnavailable.
     """
-    with _quiet(), _environment(_variables(tenant, settings)):
+    with quiet(), environment(_variables(tenant, settings)):
         # dbt's import costs seconds: a night that has nothing to build does not pay for it.
         from dbt.cli.main import dbtRunner
 
@@ -107,7 +107,7 @@ def _variables(tenant: Tenant, settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
     """These environment variables while the block runs: dbt takes secrets from nowhere else."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
@@ -122,7 +122,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Dbt's libraries warn of their own use of each other; nobody here can act on it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

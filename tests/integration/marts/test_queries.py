@@ -479,3 +479,8 @@ def test_the_command_answers_and_refuses(
     assert cli.main([*asked]) == 0
     assert cli.main(["query", "asked", "--metrics", "dau", "--by", "month"]) == 1
     assert "does not add up over days" in capsys.readouterr().err
+    assert cli.main(["reader", "asked"]) == 0
+    with psycopg.connect(capsys.readouterr().out.strip()) as connection:
+        assert connection.execute(statement("SELECT count(*) > 0 FROM asked_marts.plays")).fetchone() == (True,)
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            connection.execute(statement("DELETE FROM asked_marts.plays"))
