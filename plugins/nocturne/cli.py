@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from nocturne.datasets import Dataset
     from nocturne.ledger import Ledger
     from nocturne.marts.rollback import Action
     from nocturne.orchestration.catalogue import Station
     from nocturne.receipts import Receipt
     from nocturne.settings import Settings
-    from nocturne.tenants import Tenant
+    from nocturne.tenants import Roll, Tenant
 
 Arguments = argparse.Namespace
 
@@ -72,8 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 # tenants -----------------------------------------------------------------------------------------------------------------------
 def check_tenants(given: Arguments) -> int:
-    """Check one tenant's file, or all of a folder; every error with its file and line."""
+    """Check one tenant's file, or all of a folder, with what they say of checks; every error with its file and line."""
     from nocturne.errors import TenantError
+    from nocturne.gates.adjustments import check_adjustments
     from nocturne.tenants import Roll, load_tenant, load_tenants
 
     path = _path(given.path) if given.path else _settings().tenants
@@ -88,10 +90,27 @@ def check_tenants(given: Arguments) -> int:
             roll = Roll({tenant.slug: tenant}, ())
         except TenantError as error:
             roll = Roll({}, (error,))
+    roll = _with_right_checks(roll, path, check_adjustments)
     for broken in roll.broken:
         print(broken.what, file=sys.stderr)
     print(f"{len(roll.tenants)} right, {len(roll.broken)} broken")
     return 1 if roll.broken else 0
+
+
+def _with_right_checks(roll: Roll, path: Path, check: Callable[[Tenant, Settings], None]) -> Roll:
+    """The same, without the tenants whose file says something of checks that is not right."""
+    from nocturne.errors import TenantError
+    from nocturne.tenants import Roll
+
+    settings = _settings().model_copy(update={"tenants": path if path.is_dir() else path.parent})
+    broken = list(roll.broken)
+    for tenant in roll.tenants.values():
+        try:
+            check(tenant, settings)
+        except TenantError as error:
+            broken.append(error)
+    wrong = {error.tenant for error in broken}
+    return Roll({slug: tenant for slug, tenant in roll.tenants.items() if slug not in wrong}, tuple(broken))
 
 
 def new_tenant(given: Arguments) -> int:
@@ -295,13 +314,7 @@ def show_quarantine(given: Arguments) -> int:
     """Show examples of refused rows, the newest first: where each stands, every reason, and what of it is nobody's personal data."""
     from nocturne.silver.quarantine import examples
 
-    tenant, _ = _tenant_and_ledger(given.tenant)
-    dataset = next((one for one in tenant.datasets if one.name == given.dataset), None)
-    if dataset is None:
-        from nocturne.errors import PermanentError
-
-        have = ", ".join(one.name for one in tenant.datasets)
-        raise PermanentError(f"The tenant has no dataset {given.dataset!r}.", next_step=f"Choose one of {have}.", tenant=tenant.slug)
+    tenant, dataset = _tenant_and_dataset(given)
     found = examples(tenant, dataset, _settings(), reason=given.reason, count=given.count)
     for one in found:
         print(f"{one.batch}, {one.file}:{one.line}")
@@ -334,6 +347,17 @@ def replay_quarantine(given: Arguments) -> int:
     _show(table)
     print("The next night loads them again." if chosen else "Nothing of that kind stands in quarantine.")
     return 0
+
+
+def _tenant_and_dataset(given: Arguments) -> tuple[Tenant, Dataset]:
+    tenant, _ = _tenant_and_ledger(given.tenant)
+    dataset = next((one for one in tenant.datasets if one.name == given.dataset), None)
+    if dataset is None:
+        from nocturne.errors import PermanentError
+
+        have = ", ".join(one.name for one in tenant.datasets)
+        raise PermanentError(f"The tenant has no dataset {given.dataset!r}.", next_step=f"Choose one of {have}.", tenant=tenant.slug)
+    return tenant, dataset
 
 
 # what is published ----------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,6 @@
-"""The ledger: what happened (receipts), what stands (marks), who is at work (leases) and who was told (alerts), in PostgreSQL.
+"""The ledger: what happened (receipts), what stands (marks), what gates found (judgements), who is at work (leases), who was told (alerts).
+
+It stands in PostgreSQL.
 
 A *mark* says which input a station has worked in: (tenant, station, dataset, part) -> fingerprint, where the part is a batch, an event
 date or whatever the station replaces at once. A station does what its marks do not yet say, so a touch is never lost however often
@@ -12,13 +14,14 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from nocturne.errors import DatabaseUnavailable, LeaseHeld, LeaseLost
 from nocturne.postgres import connect, uri
+from nocturne.quality import Judgement
 from nocturne.receipts import Receipt
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
@@ -44,12 +47,16 @@ class Marks(Protocol):
     def unmark(self, tenant: Tenant, station: str, dataset: str, parts: Iterable[str]) -> None:
         """Forget these parts."""
 
+    def judge(self, tenant: Tenant, judgements: Iterable[Judgement]) -> None:
+        """Keep these judgements over any earlier ones of the same parts."""
+
 
 class MemoryMarks:
     """Marks that live as long as the process: for tests of stations without PostgreSQL."""
 
     def __init__(self) -> None:
         self._marks: dict[tuple[str, str, str], dict[str, Mark]] = {}
+        self._judgements: dict[tuple[str, date, str, str, str], Judgement] = {}
 
     def marks(self, tenant: Tenant, station: str, dataset: str) -> dict[str, Mark]:
         """All marks of a station and dataset, by part."""
@@ -63,6 +70,19 @@ class MemoryMarks:
         """Forget these parts."""
         for part in list(parts):
             self._marks.get((tenant.slug, station, dataset), {}).pop(part, None)
+
+    def judge(self, tenant: Tenant, judgements: Iterable[Judgement]) -> None:
+        """Keep these judgements."""
+        self._judgements |= {(tenant.slug, one.day, one.layer, one.table, one.part): one for one in judgements}
+
+    def judgements(self, tenant: Tenant, since: date, until: date) -> list[Judgement]:
+        """Those of the days from `since` to `until`; of a batch that silver has taken, with the rows that it quarantined."""
+        kept = [one for key, one in sorted(self._judgements.items()) if key[0] == tenant.slug and since <= one.day <= until]
+        return [self._with_quarantined(tenant, one) for one in kept]
+
+    def _with_quarantined(self, tenant: Tenant, one: Judgement) -> Judgement:
+        mark = self._marks.get((tenant.slug, "quarantine", one.table), {}).get(one.part) if one.layer == "bronze" else None
+        return replace(one, counts={**one.counts, "quarantined": mark.facts["quarantined"]}) if mark else one
 
 
 @dataclass(frozen=True)
@@ -114,6 +134,41 @@ class Ledger:
                 "DELETE FROM nocturne.marks WHERE tenant = %s AND station = %s AND dataset = %s AND part = ANY(%s)",
                 (tenant.slug, station, dataset, list(parts)),
             )
+
+    # judgements ----------------------------------------------------------------------------------------------------------
+    def judge(self, tenant: Tenant, judgements: Iterable[Judgement]) -> None:
+        """Keep these judgements over any earlier ones of the same parts, in one transaction."""
+        rows = [
+            (tenant.slug, one.layer, one.table, one.day, one.part, one.score, json.dumps(dict(one.counts)), json.dumps(one.facts))
+            for one in sorted(judgements, key=lambda one: (one.day, one.layer, one.table, one.part))
+        ]
+        if not rows:
+            return
+        with connect(self.settings) as connection, connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO nocturne.judgements (tenant, layer, table_name, day, part, score, counts, facts)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (tenant, day, layer, table_name, part) DO UPDATE"
+                " SET score = excluded.score, counts = excluded.counts, facts = excluded.facts, judged_at = now()",
+                rows,
+            )
+
+    def judgements(self, tenant: Tenant, since: date, until: date) -> list[Judgement]:
+        """Those of the days from `since` to `until`, by day, layer, table and part; of a batch that silver has taken, with the rows that it
+        quarantined.
+        """
+        with connect(self.settings) as connection:
+            rows = connection.execute(
+                "SELECT judged.layer, judged.table_name, judged.day, judged.part,"
+                " judged.counts || CASE WHEN refined.facts IS NULL THEN '{}'"
+                " ELSE jsonb_build_object('quarantined', refined.facts -> 'quarantined') END, judged.facts"
+                " FROM nocturne.judgements AS judged LEFT JOIN nocturne.marks AS refined ON refined.tenant = judged.tenant"
+                " AND refined.station = 'quarantine' AND refined.dataset = judged.table_name AND refined.part = judged.part"
+                " AND judged.layer = 'bronze' AND refined.facts ? 'quarantined'"
+                " WHERE judged.tenant = %s AND judged.day BETWEEN %s AND %s"
+                " ORDER BY judged.day, judged.layer, judged.table_name, judged.part",
+                (tenant.slug, since, until),
+            ).fetchall()
+        return [Judgement.of(*row) for row in rows]
 
     # receipts ------------------------------------------------------------------------------------------------------------
     def record(self, receipt: Receipt, *, run_id: str, error: str | None = None, cpu_seconds: float | None = None) -> None:

@@ -23,6 +23,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from nocturne import presets
 from nocturne.accepting import Acceptance
+from nocturne.adjusting import Adjustments
 from nocturne.asking import Database, Increment, Paging, Topic
 from nocturne.codes import CURRENCIES
 from nocturne.datasets import DATASETS, Dataset, Type
@@ -461,6 +462,9 @@ class Tenant(_Strict):
     sees_whole_market: bool = Field(False, description="It sees everybody's streams, so that a market share can be said.")
     rules: Rules = Field(default_factory=Rules)
     sources: tuple[Source, ...] = Field(min_length=1)
+    checks: Mapping[str, Adjustments] = Field(
+        default_factory=dict, description="By dataset, or `marts.<mart>`: checks of its own, other thresholds, muted checks."
+    )
 
     @field_validator("time_zone", mode="before")
     @classmethod
@@ -691,6 +695,14 @@ def read_tenant(text: str, path: Path) -> Tenant:
             tenant=slug,
         )
     return tenant
+
+
+def line_of(path: Path, where: tuple[Any, ...]) -> int:
+    """The line of a tenant's file on which a part of it stands; 1 if it cannot be read (any more)."""
+    try:
+        return _line_of(where, _parse(path.read_text(encoding="utf-8"))[1])
+    except (OSError, ValueError, yaml.YAMLError):
+        return 1
 
 
 def _problems(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:

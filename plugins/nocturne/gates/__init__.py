@@ -2,8 +2,10 @@
 
 checks  suites        which checks there are, and which are declared in `expectations/`
 evaluation            the door to Great Expectations
+profiles suggestions  what a dataset looks like, and a suite that it passes, for a person to edit
 history  measures     what is usual for a source, and what is measured of a batch
 bronze                the gate behind bronze
+isolation             that nobody but the tenant's own roles reaches its rows
 reconciliation        the sums that must be equal from a delivery to the marts
 marts                 the gate before publishing
 """

@@ -12,15 +12,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nocturne.datasets import DATASETS, Dataset, Type
-from nocturne.errors import GateFailed
+from nocturne.datasets import DATASETS, Dataset, Personal, Type
+from nocturne.errors import GateFailed, PermanentError
+from nocturne.gates.adjustments import of_dataset
 from nocturne.gates.checks import Check
 from nocturne.gates.evaluation import Judge, NotEvaluated, Verdict
-from nocturne.gates.findings import Finding, told
+from nocturne.gates.findings import Finding, result_of, shown, told
 from nocturne.gates.measures import Batch, Counts, Measured, Profile, count, frame, measure
 from nocturne.gates.suites import ACCEPTABLE, AGE, PROBLEMS, WRONG_CODES, Suite, load_batch_checks, load_suite, suite_fingerprint
 from nocturne.lake import BATCH, Connection, duck, name, reader, table
 from nocturne.ledger import Mark, Marks, utc_now
+from nocturne.quality import Judgement, Result, score
 from nocturne.receipts import Entry, Receipt
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
@@ -31,25 +33,25 @@ if TYPE_CHECKING:
 STATION = "gate_bronze"
 _VERSION = "3"  # of what this code makes of a suite: a change of it asks every batch again
 _CHUNK_ROWS = 400_000  # rows that are asked at once: what a frame of them takes fits any worker
-_WEIGHT = {"stop": 5, "warn": 1}  # of a check in a batch's quality
 _SAMPLES = 3
 
 
 def gate_bronze(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> Receipt:
     """Ask every batch that no mark says has passed, in its present form and with the present suite.
 
-    Reads bronze and its marks; marks each batch that passed, also if another one fails, and takes the mark from one that does no more. A
-    re-run asks only what failed or changed. Raises GateFailed with every failed check of every dataset, after all were asked.
+    Reads bronze and its marks; keeps what it found of each batch, marks each that passed, also if another one fails, and takes the mark
+    from one that does no more. A re-run asks only what failed or changed. Raises GateFailed with every failed check of every dataset, after
+    all were asked.
     """
     started = utc_now()
     gates = [_DatasetGate(tenant, dataset, settings, ledger) for dataset in tenant.datasets]
     if waiting := [gate for gate in gates if gate.pending]:
         judge = Judge()
-        checks = load_batch_checks(settings.expectations)
         with duck(settings) as connection:
-            _ask_batches(judge, checks, [(gate, gate.measure(connection)) for gate in waiting])
+            _ask_batches(judge, [(gate, gate.measure(connection)) for gate in waiting])
             for gate in waiting:
                 gate.ask_rows(judge, connection)
+    ledger.judge(tenant, [judgement for gate in gates for judgement in gate.judgements()])
     for gate in gates:
         gate.keep_marks()
     if any(gate.failed or gate.error for gate in gates):
@@ -65,8 +67,22 @@ def gate_bronze(tenant: Tenant, day: date, settings: Settings, ledger: Marks) ->
     )
 
 
-def _ask_batches(judge: Judge, checks: Sequence[Check], measured: Sequence[tuple[_DatasetGate, Sequence[Measured]]]) -> None:
+def failures(tenant: Tenant, dataset: Dataset, settings: Settings, ledger: Marks, suite: Suite) -> frozenset[int]:
+    """The checks of another suite (by their place in it) that some batch of a dataset fails. Reads bronze and its marks; keeps nothing."""
+    gate = _DatasetGate(tenant, dataset, settings, ledger)
+    gate.suite, gate.pending = suite, [batch for batch in gate.batches if batch.rows]
+    gate.results = {batch.id: [] for batch in gate.pending}
+    with duck(settings) as connection:
+        gate.ask_rows(Judge(), connection)
+    if gate.error:
+        raise PermanentError(f"The suite cannot be asked: {gate.error}.", next_step="Correct the check it names.", tenant=tenant.slug)
+    places = {check.place: number for number, check in enumerate(suite.rows)}
+    return frozenset(places[finding.check.place] for finding in gate.findings)
+
+
+def _ask_batches(judge: Judge, measured: Sequence[tuple[_DatasetGate, Sequence[Measured]]]) -> None:
     """Ask the batches of all datasets in one frame; each gate learns what was found of its own."""
+    checks = list({(check.place, repr(check.kwargs)): check for gate, _ in measured for check in gate.of_batches}.values())
     owners = [(gate, batch, one) for gate, measures in measured for batch, one in zip(gate.pending, measures, strict=True)]
     try:
         verdicts = judge.ask(frame([one for _, _, one in owners]), checks)
@@ -74,12 +90,14 @@ def _ask_batches(judge: Judge, checks: Sequence[Check], measured: Sequence[tuple
         for gate, _ in measured:
             gate.error = str(error)
         return
-    for gate, _ in measured:
-        gate.asked += checks
     for check, verdict in zip(checks, verdicts, strict=True):
-        for position in verdict.failing.tolist():
-            gate, batch, one = owners[position]
-            gate.findings.append(gate.finding(batch, check, one.observed(check.columns[0])))
+        failing = set(verdict.failing.tolist())
+        for position, (gate, batch, one) in enumerate(owners):
+            own = next((each for each in gate.of_batches if (each.place, each.kwargs) == (check.place, check.kwargs)), None)
+            if own is None:
+                continue
+            found = gate.finding(batch, own, one.observed(check.columns[0])) if position in failing else None
+            gate.keep(batch, own, int(verdict.asked[position]), int(position in failing), found)
 
 
 def _failure(tenant: Tenant, day: date, gates: Sequence[_DatasetGate]) -> GateFailed:
@@ -109,14 +127,20 @@ class _DatasetGate:
             key=lambda batch: (batch.received_on, batch.id),
         )
         self.marks = ledger.marks(tenant, STATION, dataset.name)
-        self.fingerprint = hashlib.sha256(f"{suite_fingerprint(settings.expectations, dataset.name)} {_VERSION}".encode()).hexdigest()[:16]
+        declared = f"{suite_fingerprint(settings.expectations, dataset.name)} {_VERSION}"
+        if dataset.name in tenant.checks:
+            declared += tenant.checks[dataset.name].model_dump_json()
+        self.fingerprint = hashlib.sha256(declared.encode()).hexdigest()[:16]
         self.pending = [
             batch for batch in self.batches if batch.id not in self.marks or self.marks[batch.id].fingerprint != self._wanted(batch)
         ]
-        self.suite = load_suite(settings.expectations, dataset.name) if self.pending else Suite(dataset.name, (), may_be_empty=False)
+        self.suite, self.of_batches = Suite(dataset.name, (), may_be_empty=False), tuple[Check, ...]()
+        if self.pending:
+            suite, of_batches = load_suite(settings.expectations, dataset.name), load_batch_checks(settings.expectations)
+            self.suite, self.of_batches = of_dataset(tenant, settings, suite, of_batches)
         self.profiles = {part: Profile.of(mark.facts) for part, mark in self.marks.items()}
-        self.asked = list(self.suite.rows)
         self.findings: list[Finding] = []
+        self.results: dict[str, list[Result]] = {batch.id: [] for batch in self.pending}
         self.rows = 0
         self.error: str | None = None
 
@@ -136,6 +160,13 @@ class _DatasetGate:
         if check.severity == "stop" and (accepted := self._accepted(batch)) and ACCEPTABLE.issuperset(check.columns):
             check, observed = replace(check, severity="warn"), f"{observed}; accepted: {accepted}"
         return Finding(self.dataset.name, batch.id, batch.received_on, check, observed)
+
+    def keep(self, batch: Batch, check: Check, asked: int, failing: int, found: Finding | None) -> None:
+        """Keep what came of a check of one batch: of `asked` rows (or measures) `failing` failed; `found` is what is said of it."""
+        result = result_of(found.check if found else check, asked, failing, found, on=batch.received_on)
+        if found and result.outcome == "failed":
+            self.findings.append(found)
+        self.results[batch.id].append(result)
 
     # what is asked ---------------------------------------------------------------------------------------------------------
     def measure(self, connection: Connection) -> list[Measured]:
@@ -177,7 +208,8 @@ class _DatasetGate:
         for chunk in _chunks(self.pending):
             rows = self._read(connection, chunk)
             try:
-                self.findings += _of_rows(judge, self.suite, chunk, rows) if rows.num_rows else []
+                for batch, check, asked, failing, found in _of_rows(judge, self.suite, chunk, rows) if rows.num_rows else ():
+                    self.keep(batch, check, asked, failing, found)
             except NotEvaluated as error:
                 self.error = str(error)
                 return
@@ -213,6 +245,20 @@ class _DatasetGate:
         if lost := sorted(set(self.marks) - {batch.id for batch in self.batches} | (self.failed & set(self.marks))):
             self.ledger.unmark(self.tenant, STATION, self.dataset.name, lost)
 
+    def judgements(self) -> list[Judgement]:
+        """What was found of the batches that were asked everything."""
+        return [
+            Judgement(
+                "bronze",
+                self.dataset.name,
+                batch.received_on,
+                batch.id,
+                tuple(self.results[batch.id]),
+                {"rows": batch.rows + batch.left_out, "left_out": batch.left_out},
+            )
+            for batch in ([] if self.error else self.pending)
+        ]
+
     def _mark(self, batch: Batch) -> Mark:
         facts = {
             "passed": True,
@@ -224,32 +270,39 @@ class _DatasetGate:
         return Mark(self._wanted(batch), facts)
 
     def _quality(self, batch: Batch) -> float:
-        """Share of the checks that a batch passed, weighted by severity."""
-        failed = sum(_WEIGHT[finding.check.severity] for finding in self.findings if finding.batch == batch.id)
-        return round(1 - failed / sum(_WEIGHT[check.severity] for check in self.asked), 4)
+        """Share of the checks that a batch passed, weighted by severity; a batch that nothing could be asked of failed nothing."""
+        found = score(self.results[batch.id])
+        return 1.0 if found is None else round(found, 4)
 
     def entry(self) -> Entry:
         """What the receipt says of it."""
-        counts = {"batches": len(self.passed), "rows": self.rows, "checks": len(self.asked), "warnings": len(self.findings)}
+        counts = {
+            "batches": len(self.passed),
+            "rows": self.rows,
+            "checks": max(map(len, self.results.values()), default=0),
+            "warnings": len(self.findings),
+        }
         facts = {"quality_ratio": min(map(self._quality, self.passed))} if self.passed else {}
         return Entry(name=self.dataset.name, fingerprint=self.fingerprint, skipped=not self.pending, counts=counts, facts=facts)
 
 
-def _of_rows(judge: Judge, suite: Suite, chunk: Sequence[Batch], rows: pa.Table) -> list[Finding]:
-    """The findings of the checks of rows: all batches are asked in one frame, and each is judged by its own rows."""
+def _of_rows(judge: Judge, suite: Suite, chunk: Sequence[Batch], rows: pa.Table) -> Iterator[tuple[Batch, Check, int, int, Finding | None]]:
+    """What came of the checks of rows (batch, check, rows asked, rows failing, what is said of it): all batches are asked in one frame,
+    and each is judged by its own rows.
+    """
     groups = _groups(rows, chunk)
     asked_rows: pd.DataFrame = rows.select(list(suite.columns)).to_pandas()
     asked_rows[BATCH] = groups
-    found = []
     for check, verdict in zip(suite.rows, judge.ask(asked_rows, [check.within(BATCH) for check in suite.rows]), strict=True):
         asked, failing = (counts.tolist() for counts in verdict.by_group(groups, len(chunk)))
         for position, batch in enumerate(chunk):
+            found = None
             if failing[position] and 1 - failing[position] / asked[position] < check.mostly:
                 share = failing[position] / asked[position]
                 observed = f"{failing[position]:,} of {asked[position]:,} rows fail ({share:.1%}, allowed are {1 - check.mostly:.1%})"
-                samples = _samples(rows, verdict, groups, position)
-                found.append(Finding(suite.dataset, batch.id, batch.received_on, check, observed, samples))
-    return found
+                samples, extract = _samples(rows, verdict, groups, position, _told_columns(suite.dataset, check))
+                found = Finding(suite.dataset, batch.id, batch.received_on, check, observed, samples, extract)
+            yield batch, check, asked[position], failing[position], found
 
 
 def _groups(rows: pa.Table, chunk: Sequence[Batch]) -> NDArray[np.intp]:
@@ -261,11 +314,22 @@ def _groups(rows: pa.Table, chunk: Sequence[Batch]) -> NDArray[np.intp]:
     return groups
 
 
-def _samples(rows: pa.Table, verdict: Verdict, groups: NDArray[np.intp], position: int) -> tuple[str, ...]:
-    """Where the first failing rows of a batch stand, never what they hold."""
+def _told_columns(dataset: str, check: Check) -> list[str]:
+    """The columns that a check reads and that know of no person and name nothing."""
+    columns = {one: DATASETS[dataset].by_name.get(one) for one in check.columns}
+    return [one for one, column in columns.items() if column is None or (column.personal is Personal.NO and not one.endswith("_id"))]
+
+
+def _samples(
+    rows: pa.Table, verdict: Verdict, groups: NDArray[np.intp], position: int, told_columns: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Where the first failing rows of a batch stand, and beside it what they hold in the columns that may be told."""
     failing = verdict.failing[groups[verdict.failing] == position]
-    places = rows.select(["_file", "_line"]).take(pa.array(failing)).sort_by([("_file", "ascending"), ("_line", "ascending")])
-    return tuple(f"{place['_file']}:{place['_line']}" for place in places.slice(0, _SAMPLES).to_pylist())
+    asked = rows.select(["_file", "_line", *told_columns]).take(pa.array(failing))
+    first = asked.sort_by([("_file", "ascending"), ("_line", "ascending")]).slice(0, _SAMPLES).to_pylist()
+    stand = tuple(f"{row['_file']}:{row['_line']}" for row in first)
+    told_rows = [", ".join(f"{column} = {shown(row[column])}" for column in told_columns) for row in first]
+    return stand, tuple(f"{place}: {row}" for place, row in zip(stand, told_rows, strict=True)) if told_columns else ()
 
 
 def _comparable(column: str, kind: Type) -> str:

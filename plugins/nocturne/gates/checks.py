@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cached_property
 from typing import Any, Literal
 
@@ -100,13 +101,23 @@ KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True)
 class Check:
-    """One check as a suite declares it; `place` is file:line. `mostly` is the share of the rows asked that must pass."""
+    """One check as a suite declares it; `place` is file:line. `mostly` is the share of the rows asked that must pass.
+
+    `guards`: no tenant's file may touch it. `reason`: why a tenant's file has changed or muted it.
+    """
 
     type: str
     kwargs: Mapping[str, Any]
     severity: Literal["stop", "warn"]
     why: str
     place: str
+    guards: Literal["reconciliation", "isolation"] | None = None
+    muted_until: date | None = None
+    reason: str = ""
+
+    def is_muted(self, on: date) -> bool:
+        """Whether a tenant's file says that it stops and tells nothing on a day."""
+        return self.muted_until is not None and on < self.muted_until
 
     @property
     def kind(self) -> Kind:
@@ -127,6 +138,11 @@ class Check:
     def asks_missing(self) -> bool:
         """Whether rows without a value are asked too; all other kinds leave them out."""
         return self.type in ("expect_column_values_to_not_be_null", "expect_column_values_to_be_null")
+
+    @property
+    def told(self) -> str:
+        """For those who see many nights: what is asked, and of which share of the rows."""
+        return f"{self} of {self.mostly:.3g} of the rows" if self.mostly < 1 else str(self)
 
     def within(self, column: str) -> Check:
         """The same check for rows of several batches in one frame: what must be unique is so within each value of `column`."""

@@ -8,36 +8,53 @@ from typing import TYPE_CHECKING, Any
 
 from nocturne.datasets import DATASETS, Dataset, Type
 from nocturne.errors import GateFailed
+from nocturne.gates.adjustments import of_mart
+from nocturne.gates.checks import Check
 from nocturne.gates.evaluation import Judge, NotEvaluated
+from nocturne.gates.findings import shown
+from nocturne.gates.isolation import strangers
 from nocturne.gates.reconciliation import WHOLE, BatchTerms, PartTerms, PlayTerms, Terms, differences, play_differences
 from nocturne.gates.suites import MartSuite, load_mart_suites
 from nocturne.lake import Layer, table
 from nocturne.ledger import Marks, utc_now
 from nocturne.postgres import Connection, connect, statement
+from nocturne.quality import Judgement, Outcome, Result
 from nocturne.receipts import Entry, Receipt
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 STATION = "gate_marts"
 _LAYERS: tuple[Layer, ...] = ("bronze", "quarantine", "silver")
+_SUMS = "delivered = left out + valid + quarantined; valid = silver + duplicates; silver = warehouse"
+_PLAYS = "silver = plays of the mart + joined resumes + attempts of no length"
+_ADDS_UP = "No row is lost or made up on the way."
+_CODE = "gates/reconciliation.py"
+_ALONE = "its own roles alone reach its rows, the reader published ones alone"
+_WHY_ALONE = "No tenant reads another's data."
+_EXTRACT = 3
 _SHOWN = 20  # differences that the error quotes; a lost batch shows in many sums
 
 
 def gate_marts(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> Receipt:
     """Ask the build whether it may be published.
 
-    Reads `<slug>_build` (of marts with a date, the dates that the build changed), `<slug>_raw`, the lake's metadata and the marks; writes
-    nothing. A night that has nothing to publish asks nothing. Raises GateFailed with every failed check and every sum that does not add up.
+    Reads `<slug>_build` (of marts with a date, the dates that the build changed), `<slug>_raw`, the lake's metadata and the marks; keeps
+    what it found of each mart and every sum. A night that has nothing to publish asks nothing. Raises GateFailed with every failed check
+    and every sum that does not add up.
     """
     started = utc_now()
     with connect(settings, role=tenant.owner_role) as connection:
-        build = _Build(connection, tenant, settings, ledger)
+        build = _Build(connection, tenant, day, settings, ledger)
         if build.is_new():
             build.reconcile()
+            build.isolate()
             build.ask()
+    ledger.judge(tenant, build.judgements)
     if build.lines:
         raise _failure(tenant, day, build.lines)
     return Receipt(
@@ -49,6 +66,20 @@ def gate_marts(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> 
         entries=tuple(build.entries) or (Entry(name="marts", skipped=True),),
         warnings=tuple(build.warnings),
     )
+
+
+def _untroubled(asked: int) -> Outcome:
+    """What came of a check that no row failed."""
+    return "passed" if asked else "unknown"
+
+
+def _extract(days: Sequence[str], frame: pd.DataFrame, failing: NDArray[np.intp], check: Check) -> tuple[str, ...]:
+    """What a check read in the first rows that fail it: numbers of a mart, and their day."""
+    told = [column for column in check.columns if not column.endswith(("_id", "_key"))]
+    places = failing[:_EXTRACT].tolist()
+    rows = frame.iloc[places][told].to_dict("records") if told else []
+    told_rows = [", ".join(f"{name} = {shown(value)}" for name, value in row.items()) for row in rows]
+    return tuple(f"{days[place]}: {row}" for place, row in zip(places, told_rows, strict=False))
 
 
 def _failure(tenant: Tenant, day: date, lines: Sequence[str]) -> GateFailed:
@@ -64,7 +95,8 @@ def _failure(tenant: Tenant, day: date, lines: Sequence[str]) -> GateFailed:
 class _Build:
     """A tenant's build beside everything that it was made from, over one connection."""
 
-    def __init__(self, connection: Connection, tenant: Tenant, settings: Settings, ledger: Marks) -> None:
+    def __init__(self, connection: Connection, tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> None:
+        self.day = day
         self.connection = connection
         self.tenant = tenant
         self.settings = settings
@@ -72,6 +104,7 @@ class _Build:
         self.lines: list[str] = []
         self.warnings: list[str] = []
         self.entries: list[Entry] = []
+        self.judgements: list[Judgement] = []
         self.is_full = False
         self.columns: dict[str, set[str]] = {}
         listed = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = %s"
@@ -96,10 +129,21 @@ class _Build:
         """Compare every sum, and keep what does not add up."""
         for dataset in self.tenant.datasets:
             terms = self._terms(dataset)
-            self.lines += differences(terms)
+            found = list(differences(terms))
+            self.lines += found
+            self._keep_sums(dataset.name, _SUMS, len(terms.batches) + len(terms.parts), found, terms.counts)
             self.entries.append(Entry(name=f"reconciliation {dataset.name}", counts=dict(terms.counts)))
         if self.tenant.has("plays") and {"plays", "reconciliation_days"} <= self.columns.keys():
-            self.lines += play_differences(self._plays())
+            plays = self._plays()
+            found = list(play_differences(plays))
+            self.lines += found
+            counts = {"mart": sum(one.mart for one in plays.values()), "joined": sum(one.joined for one in plays.values())}
+            self._keep_sums("plays", _PLAYS, len(plays), found, counts | {"zero_length": sum(one.zero_length for one in plays.values())})
+
+    def _keep_sums(self, dataset: str, check: str, asked: int, found: Sequence[str], counts: Mapping[str, int]) -> None:
+        outcome: Outcome = "failed" if found else "passed" if asked else "unknown"
+        result = Result(check, _CODE, "stop", outcome, _ADDS_UP, asked, len(found), "; ".join(found[:3]))
+        self.judgements.append(Judgement("sums", dataset, self.day, check, (result,), dict(counts)))
 
     def _terms(self, dataset: Dataset) -> Terms:
         bronze, quarantine, silver = (self._partitions(layer, dataset) for layer in _LAYERS)
@@ -155,6 +199,16 @@ class _Build:
             "true" if self.is_full else f"{column} IN (SELECT event_on FROM {raw}._touched UNION SELECT changed_on FROM {build}._changed)"
         )
 
+    # nobody else reaches it ----------------------------------------------------------------------------------------------
+    def isolate(self) -> None:
+        """Ask who may reach the tenant's rows, and keep who should not."""
+        found = strangers(self.connection, self.tenant, self.settings.postgres_user)
+        self.lines += [f"isolation: {one}" for one in found]
+        asked = len(self.columns)
+        outcome: Outcome = "failed" if found else _untroubled(asked)
+        result = Result(_ALONE, "gates/isolation.py", "stop", outcome, _WHY_ALONE, asked, len(found), "; ".join(found[:3]))
+        self.judgements.append(Judgement("access", "schemas", self.day, "", (result,)))
+
     # its marts are right -------------------------------------------------------------------------------------------------
     def ask(self) -> None:
         """Ask the marts that the tenant has, and keep what they fail."""
@@ -163,13 +217,21 @@ class _Build:
         for suite in load_mart_suites(self.settings.expectations, models):
             if not suite.is_of(self.tenant):
                 continue
+            suite = of_mart(self.tenant, self.settings, suite)
             absent = sorted({*suite.columns, *([suite.day] if suite.day else [])} - self.columns.get(suite.mart, set()))
             if suite.mart not in self.columns:
-                self.lines.append(f"{suite.mart}: the build does not hold it, though the tenant has {' and '.join(suite.needs) or 'it'}")
+                self._cannot_ask(suite, f"the build does not hold it, though the tenant has {' and '.join(suite.needs) or 'it'}")
             elif absent:
-                self.lines.append(f"{suite.mart}: it has no columns {', '.join(absent)}, which expectations/marts/{suite.domain}.yml names")
+                self._cannot_ask(suite, f"it has no columns {', '.join(absent)}, which expectations/marts/{suite.domain}.yml names")
             else:
                 self._ask(judge, suite)
+
+    def _cannot_ask(self, suite: MartSuite, why: str) -> None:
+        """A mart of which nothing can be said is not published."""
+        self.lines.append(f"{suite.mart}: {why}")
+        place = f"expectations/marts/{suite.domain}.yml"
+        result = Result("it can be asked", place, "stop", "failed", "What cannot be asked is not known to be right.", 1, 1, why)
+        self.judgements.append(Judgement("marts", suite.mart, self.day, "", (result,)))
 
     def _ask(self, judge: Judge, suite: MartSuite) -> None:
         days, frame = self._frame(suite)
@@ -179,15 +241,25 @@ class _Build:
         try:
             verdicts = judge.ask(frame, suite.rows)
         except NotEvaluated as error:
-            self.lines.append(f"{suite.mart}: nothing can be said, because {error}")
+            self._cannot_ask(suite, f"nothing can be said, because {error}")
             return
+        results = []
         for verdict in verdicts:
             asked, failing = int(verdict.asked.sum()), len(verdict.failing)
+            observed, outcome = "", _untroubled(asked)
             if failing and 1 - failing / asked < verdict.check.mostly:
                 where = sorted({days[position] for position in verdict.failing[:10_000].tolist()})[:3]
-                line = f"{suite.mart}, {verdict.check} [{verdict.check.place}]: {failing:,} of {asked:,} rows fail"
-                line += f", the first on {', '.join(where)}" if suite.day else ""
-                (self.lines if verdict.check.severity == "stop" else self.warnings).append(f"{line}. {verdict.check.why}")
+                observed = f"{failing:,} of {asked:,} rows fail" + (f", the first on {', '.join(where)}" if suite.day else "")
+                line = f"{suite.mart}, {verdict.check} [{verdict.check.place}]: {observed}. {verdict.check.why}"
+                outcome = "failed"
+                if verdict.check.is_muted(self.day):
+                    outcome, observed = "muted", f"{observed}; muted until {verdict.check.muted_until}: {verdict.check.reason}"
+                else:
+                    (self.lines if verdict.check.severity == "stop" else self.warnings).append(line)
+            check = verdict.check
+            extract = _extract(days, frame, verdict.failing, check) if observed else ()
+            results.append(Result(check.told, check.place, check.severity, outcome, check.why, asked, failing, observed, extract=extract))
+        self.judgements.append(Judgement("marts", suite.mart, self.day, "", tuple(results), {"rows": len(frame)}))
         self.entries.append(Entry(name=suite.mart, counts={"rows": len(frame), "checks": len(suite.rows)}))
 
     def _frame(self, suite: MartSuite) -> tuple[list[str], pd.DataFrame]:

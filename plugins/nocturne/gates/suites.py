@@ -18,7 +18,7 @@ column, value or field is refused when the file is read, with file and line.
         columns: the columns asked, each with its type
         derive: further columns, each an SQL expression over the mart's rows, of type NUMBER (optional)
         rows: checks of each row
-A check is `type`, `kwargs`, `severity` (stop, warn) and `why`.
+A check is `type`, `kwargs`, `severity` (stop, warn) and `why`; with `guards` (reconciliation, isolation) no tenant's file touches it.
 """
 
 from __future__ import annotations
@@ -176,14 +176,17 @@ def _checks(node: Node, columns: Mapping[str, Type]) -> tuple[Check, ...]:
 
 def _check(node: Node, columns: Mapping[str, Type]) -> Check:
     names = ("type", "kwargs", "severity", "why")
-    fields = node.fields(allowed=names, required=names)
+    fields = node.fields(allowed=(*names, "guards"), required=names)
     given = {name: item.value() for name, item in fields["kwargs"].fields().items()}
     if wrong := faults(fields["type"].text(), given, columns):
         raise node.fail("; ".join(wrong))
     severity = fields["severity"].value()
     if severity not in ("stop", "warn"):
         raise fields["severity"].fail(f"the severity is stop or warn, not {severity!r}")
-    return Check(fields["type"].text(), given, severity, fields["why"].text(), node.place)
+    guards = fields["guards"].value() if "guards" in fields else None
+    if guards not in (None, "reconciliation", "isolation"):
+        raise fields["guards"].fail(f"a check guards reconciliation or isolation, not {guards!r}")
+    return Check(fields["type"].text(), given, severity, fields["why"].text(), node.place, guards)
 
 
 def _read(folder: Path, name: str) -> Node:

@@ -91,7 +91,7 @@ def _fingerprint(tenant: Tenant, material: Material) -> str:
     """Digest of everything that the files depend on: what was read, the tenant's declaration, our code and the libraries that draw."""
     text = json.dumps(
         [_code(), tenant.fingerprint, str(material.day), material.time_zone, str(material.marts_day), material.subjects, material.reasons,
-         [[each.station, each.outcome, each.error, each.warnings] for each in material.outcomes]],
+         repr(material.quality), [[each.station, each.outcome, each.error, each.warnings] for each in material.outcomes]],
         default=str, sort_keys=True,
     )  # fmt: skip
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from nocturne.ledger import Marks, Recorded
 from nocturne.postgres import Connection, connect, statement
+from nocturne.quality import Judgement, TableDay, table_days
 from nocturne.reports.queries import BEFORE, QUERIES, Query
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
@@ -23,6 +24,7 @@ from nocturne.tenants import Tenant
 Row = Mapping[str, Any]
 Rows = tuple[Row, ...]
 
+QUALITY_DAYS: Final = 28
 SMALLEST_GROUP: Final = 5
 _LATER: Final = frozenset({"render_reports", "raise_alerts", "watch_models"})
 
@@ -32,6 +34,9 @@ class Book(Marks, Protocol):
 
     def receipts(self, tenant: str, day: date, *, run_id: str | None = None) -> dict[str, Recorded]:
         """The latest receipt of each station."""
+
+    def judgements(self, tenant: Tenant, since: date, until: date) -> list[Judgement]:
+        """What gates found on the days from `since` to `until`."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class Material:
     subjects: Mapping[str, Rows]
     outcomes: tuple[Outcome, ...] = ()
     reasons: Rows = ()
+    quality: tuple[TableDay, ...] = ()
     warnings: tuple[str, ...] = ()
     marts_day: date | None = None
 
@@ -94,7 +100,8 @@ def read(tenant: Tenant, day: date, settings: Settings, ledger: Book) -> Materia
     subjects["champions"] = _champions(tenant, day, ledger)
     outcomes = _outcomes(ledger.receipts(tenant.slug, day))
     reasons = _reasons(tenant, day, ledger, subjects.get("reconciliation"))
-    return Material(day, parameters["zone"], subjects, outcomes, reasons, tuple(warnings), newest)
+    quality = table_days(ledger.judgements(tenant, day - timedelta(days=QUALITY_DAYS - 1), day))
+    return Material(day, parameters["zone"], subjects, outcomes, reasons, tuple(quality), tuple(warnings), newest)
 
 
 def zone(tenant: Tenant, day: date) -> ZoneInfo:

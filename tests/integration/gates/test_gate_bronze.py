@@ -15,6 +15,7 @@ from nocturne.errors import GateFailed
 from nocturne.gates import gate_bronze
 from nocturne.lake import duck, name, table, text
 from nocturne.ledger import Mark, MemoryMarks
+from nocturne.quality import incidents, table_days
 from nocturne.receipts import Receipt
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
@@ -131,6 +132,10 @@ def test_sound_batches_pass_and_are_asked_once(bronze: Bronze) -> None:
     ]
     assert receipt.entries[0].facts["quality_ratio"] == 1
     assert len(bronze.passed("plays")) == 3
+    days = table_days(bronze.marks.judgements(bronze.tenant, FIRST, FIRST + timedelta(days=2)))
+    assert [(one.table, one.day, one.score, one.counts["rows"]) for one in days if one.table == "plays"] == [
+        ("plays", FIRST + timedelta(days=number), 1, 40) for number in range(3)
+    ]
     assert all(entry.skipped for entry in bronze.gate().entries)
 
 
@@ -277,6 +282,32 @@ def test_many_batches_of_one_cause_are_one_line(bronze: Bronze) -> None:
         bronze.gate()
     (line,) = [line for line in str(failure.value).splitlines() if "expect_column_values_to_match_regex" in line]
     assert "and 9 more batches, the last app/2026-01-16" in line
+
+
+def test_what_was_found_of_a_batch_is_kept_also_when_it_is_stopped(bronze: Bronze) -> None:
+    bronze.load("plays", "app", FIRST, plays(FIRST, country="France"))
+    with pytest.raises(GateFailed):
+        bronze.gate()
+    (day,) = table_days(bronze.marks.judgements(bronze.tenant, FIRST, NIGHT))
+    assert [(one.severity, one.asked, one.failing) for one in day.failed if "regex=^[A-Z]" in one.check] == [("stop", 40, 40)]
+    assert all(one.samples[0] == "part-1.ndjson:1" for one in day.failed if "regex" in one.check)
+    assert day.score is not None
+    assert 0.8 < day.score < 0.97
+    assert day.quarantined_ratio is None
+    unknown = [one.check for one in day.results if one.outcome == "unknown"]
+    assert any("rows_to_floor" in check for check in unknown)  # nothing is usual yet
+    bronze.load("plays", "app", FIRST, plays(FIRST), version="2")
+    bronze.gate()
+    assert [one.score for one in table_days(bronze.marks.judgements(bronze.tenant, FIRST, NIGHT))] == [1]
+
+
+def test_two_thresholds_of_one_question_are_two_checks(bronze: Bronze) -> None:
+    bronze.load("plays", "app", FIRST, plays(FIRST, 100, _problems=lambda n: ["ms_played: 'x' is no BIGINT"] if n < 3 else []))
+    bronze.gate()
+    (day,) = table_days(bronze.marks.judgements(bronze.tenant, FIRST, NIGHT))
+    both = {one.check: one.outcome for one in day.results if "_problem_count" in one.check}
+    assert sorted(both.values()) == ["failed", "passed"]
+    assert [one.result.severity for one in incidents([day]) if one.is_open] == ["warn"]
 
 
 def test_no_value_of_a_row_is_told(bronze: Bronze) -> None:

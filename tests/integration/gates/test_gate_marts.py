@@ -16,6 +16,7 @@ from nocturne.landing import land
 from nocturne.ledger import Mark, MemoryMarks
 from nocturne.marts import build_marts
 from nocturne.postgres import connect, provision, statement
+from nocturne.quality import table_days
 from nocturne.receipts import Receipt
 from nocturne.settings import Settings
 from nocturne.silver import refine_silver
@@ -75,6 +76,14 @@ def test_a_sound_build_passes_and_every_sum_is_told(built: Settings) -> None:
     asked = {entry.name: entry.counts.get("rows", 0) for entry in receipt.entries}
     assert all(asked[mart] for mart in ("activity_days", "track_days", "artist_days", "mrr_days", "revenue_days", "reconciliation_days"))
     assert "holder_days" not in asked  # the tenant has no rights
+    kept = {(one.layer, one.table): one for one in table_days(MARKS.judgements(TENANT, NIGHT, NIGHT))}
+    assert kept["sums", "plays"].counts["delivered"] == plays.counts["delivered"]
+    sums = kept["sums", "plays"].counts
+    assert sums["silver"] == sums["mart"] + sums["joined"] + sums["zero_length"] > sums["mart"] > 0
+    assert {one.score for (layer, _), one in kept.items() if layer == "sums" and one.table != "plans"} == {1}
+    assert kept["access", "schemas"].score == 1
+    assert kept["marts", "activity_days"].counts["rows"] == asked["activity_days"]
+    assert {one.outcome for one in kept["marts", "activity_days"].results} == {"passed", "unknown"}  # it has no completion
 
 
 DAMAGES = {
@@ -127,6 +136,56 @@ def test_a_damaged_build_is_not_published(built: Settings, damage: str) -> None:
     finally:
         run(built, mending)
     assert str(failure.value).startswith(f"[tenant gated_marts, day {NIGHT}] The marts are not published, because ")
+    if damage != "a build that did not finish":
+        failed = [one for day in table_days(MARKS.judgements(TENANT, NIGHT, NIGHT)) for one in day.failed]
+        assert failed
+        gate(built)
+        assert not any(day.failed for day in table_days(MARKS.judgements(TENANT, NIGHT, NIGHT)))
+
+
+LEAKS = {
+    # what somebody did by hand, how it is undone, what the gate says
+    "a mart that everybody reads": (
+        "GRANT SELECT ON {build}.plays TO PUBLIC",
+        "REVOKE SELECT ON {build}.plays FROM PUBLIC",
+        r"isolation: everybody has SELECT on gated_marts_build.plays",
+    ),
+    "another tenant's reader in the schema": (
+        "GRANT USAGE ON SCHEMA {raw} TO gated_other_reader",
+        "REVOKE USAGE ON SCHEMA {raw} FROM gated_other_reader",
+        r"isolation: gated_other_reader has USAGE on the schema gated_marts_raw",
+    ),
+    "its own reader where listeners are": (
+        "GRANT SELECT ON {raw}.plays TO gated_marts_reader",
+        "REVOKE SELECT ON {raw}.plays FROM gated_marts_reader",
+        r"isolation: gated_marts_reader has SELECT on gated_marts_raw.plays",
+    ),
+}
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_whoever_else_may_read_stops_the_night(built: Settings, leak: str) -> None:
+    provision(TENANT.model_copy(update={"slug": "gated_other"}), built)
+    leaking, mending, says = LEAKS[leak]
+    run(built, leaking)
+    try:
+        with pytest.raises(GateFailed, match=says):
+            gate(built)
+    finally:
+        run(built, mending)
+    gate(built)
+
+
+def test_a_role_that_may_become_another_stops_the_night(built: Settings) -> None:
+    provision(TENANT.model_copy(update={"slug": "gated_other"}), built)
+    with connect(built) as connection:
+        connection.execute("GRANT gated_marts_owner TO gated_other_reader")
+    try:
+        with pytest.raises(GateFailed, match="isolation: gated_other_reader is a member of gated_marts_owner"):
+            gate(built)
+    finally:
+        with connect(built) as connection:
+            connection.execute("REVOKE gated_marts_owner FROM gated_other_reader")
 
 
 def test_a_batch_that_lost_a_row_on_the_way_is_stopped(built: Settings) -> None:

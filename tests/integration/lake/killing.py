@@ -26,6 +26,7 @@ import pyarrow  # noqa: F401  (so that no run pays for the import)
 from nocturne import lake
 from nocturne.ledger import Mark
 from nocturne.maintenance import tidy_lake
+from nocturne.quality import Judgement
 from nocturne.settings import load_settings
 from nocturne.tenants import Tenant
 from tests.integration.lake.worlds import ARTISTS, PLAYS, WEB, Night, day, everything, play, tenant_with
@@ -64,6 +65,13 @@ class FileMarks:
         kept = self._read()
         for part in parts:
             kept.get(f"{station}/{dataset}", {}).pop(part, None)
+        self._write(kept)
+
+    def judge(self, tenant: Tenant, judgements: Iterable[Judgement]) -> None:
+        """Keep what a gate found."""
+        kept = self._read()
+        found = {f"{one.table} {one.day} {one.part}": ("", one.facts) for one in judgements}
+        kept.setdefault("judgements", {}).update(found)
         self._write(kept)
 
 

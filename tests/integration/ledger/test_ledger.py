@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from nocturne.errors import LeaseHeld, LeaseLost
 from nocturne.ledger import Ledger, Mark, migrate
 from nocturne.postgres import connect
+from nocturne.quality import Judgement, Result
 from nocturne.receipts import Entry, Receipt
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
@@ -36,6 +38,21 @@ def a_receipt(tenant: Tenant, station: str, rows: int) -> Receipt:
     return Receipt(
         tenant=tenant.slug, day=DAY, station=station, started_at=now, finished_at=now, entries=(Entry(name="plays", counts={"rows": rows}),)
     )
+
+
+def test_judgements_are_kept_by_day_and_know_what_silver_refused(ledger: Ledger) -> None:
+    tenant = a_tenant("judged")
+    passed = Result("check", "a.yml:1", "stop", "passed", "Because.", asked=3)
+    first = Judgement("bronze", "plays", date(2026, 3, 1), "app/2026-03-01", (passed,), {"rows": 3})
+    later = Judgement("marts", "plays", date(2026, 3, 2), "", (replace(passed, outcome="failed", failing=1),), {"rows": 9})
+    for _ in range(2):
+        ledger.judge(tenant, [later, first])
+    assert ledger.judgements(tenant, first.day, later.day) == [first, later]
+    ledger.mark(tenant, "quarantine", "plays", {first.part: Mark("", {"quarantined": 2})})
+    ledger.judge(tenant, [replace(later, results=(passed,))])
+    assert [one.counts for one in ledger.judgements(tenant, first.day, first.day)] == [{"rows": 3, "quarantined": 2}]
+    assert [one.score for one in ledger.judgements(tenant, later.day, later.day)] == [1]
+    assert ledger.judgements(a_tenant("other"), first.day, later.day) == []
 
 
 def test_migrating_again_changes_nothing(database: Settings) -> None:

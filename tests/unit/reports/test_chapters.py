@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report_marts import tenant_of
+from nocturne.quality import Result, TableDay
 from nocturne.reports.chapters import compose
 from nocturne.reports.chapters.audience import grouped
 from nocturne.reports.document import Chart, Document, Findings, KeyFigure, KeyFigures, Notes, Table
+from nocturne.reports.material import Outcome
 from nocturne.tenants import Tenant
 from tests.unit.reports.rows import DAY, activity, bridge_days, deliveries, made, said
 
@@ -82,6 +84,38 @@ def test_old_marts_are_stamped(tenant: Tenant) -> None:
     rows = [row for row in activity() if row["played_on"] <= old]
     document = compose(tenant, made(marts_day=old, activity=rows))
     assert document.stamps == ("Not updated since 27\u00a0Feb\u00a02026",)
+
+
+def test_that_publishing_is_held_stands_first(tenant: Tenant) -> None:
+    outcomes = (Outcome("build_marts", "done", None, ("slow",)), Outcome("publish_marts", "done", None, ("Publishing is held since then",)))
+    document = compose(tenant, replace(made(activity=activity()), outcomes=outcomes))
+    assert document.cover[0] == Notes("", ("Publishing is held since then",), "bad")
+    assert not any(isinstance(block, Notes) for block in compose(tenant, made(activity=activity())).cover)
+
+
+def test_the_score_of_every_table_stands_beside_what_was_quarantined(tenant: Tenant) -> None:
+    passed = Result("rows", "every_dataset.yml:4", "stop", "passed", "Because.", 1)
+    warned = replace(passed, check="skew", severity="warn", outcome="failed", failing=1, observed="skew is 0.4")
+    days = [
+        TableDay("bronze", "plays", DAY - timedelta(days=1), (passed,), {"rows": 100, "quarantined": 0}),
+        TableDay("bronze", "plays", DAY, (passed, warned), {"rows": 200, "quarantined": 3}),
+        TableDay("sums", "plays", DAY, (passed,), {"delivered": 300}),
+        TableDay("marts", "track_days", DAY, (passed,), {"rows": 9}),
+    ]
+    document = compose(tenant, replace(made(), quality=tuple(days)))
+    shown = tables(document, "data")["Quality of each table"].rows
+    assert [[cell.replace("\u202f", "") for cell in row] for row in shown] == [
+        ["plays (delivered)", str(DAY), "83.3%", "91.7%", "1.50%", "skew: skew is 0.4"],
+        ["track_days", str(DAY), "100.0%", "100.0%", "–", "all"],
+    ]
+    (page,) = [page for page in document.pages if page.name == "data"]
+    notes = [block for block in page.blocks if isinstance(block, Notes)]
+    assert [note.tone for note in notes] == ["good"]
+    assert "on 1 of 1 nights" in notes[0].texts[0]
+    lost = replace(passed, outcome="failed", failing=1, observed="1 missing")
+    document = compose(tenant, replace(made(), quality=(*days, TableDay("sums", "tracks", DAY, (lost,), {}))))
+    (page,) = [page for page in document.pages if page.name == "data"]
+    assert [(block.tone, block.texts[-1]) for block in page.blocks if isinstance(block, Notes)] == [("bad", f"tracks, {DAY}: 1 missing.")]
 
 
 def test_few_findings_stand_on_the_cover_and_many_have_a_page(tenant: Tenant) -> None:

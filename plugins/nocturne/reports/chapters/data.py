@@ -10,7 +10,7 @@ from nocturne.reports.charts import Line
 from nocturne.reports.definitions import definitions
 from nocturne.reports.document import Block, Chart, Column, Notes, Page, Table
 from nocturne.reports.formats import Unit
-from nocturne.reports.material import Material, Rows
+from nocturne.reports.material import QUALITY_DAYS, Material, Rows
 from nocturne.reports.windows import total
 from nocturne.tenants import Tenant
 
@@ -26,6 +26,8 @@ def data(_tenant: Tenant, material: Material) -> Page | None:
         blocks += [*_verdict(material, rows), _datasets(material, rows), *_deliveries(material, rows)]
     if layers := material.rows("layers"):
         blocks.append(_layers(layers))
+    if material.quality:
+        blocks += [*_sums(material), _quality(material)]
     if material.reasons:
         columns = (Column("Dataset", width=22), Column("Reason", width=60), Column("Rows", True))
         shown = tuple((str(row["dataset"]), str(row["reason"]), formats.count(row["rows"])) for row in material.reasons[:REASONS])
@@ -92,6 +94,53 @@ def _datasets(material: Material, rows: Rows) -> Table:
     )
     note = "in 7 days: share of the rows landed in 7 days that were quarantined; – where nothing was delivered."
     return Table("The last delivery of each dataset", columns, tuple(shown), note)
+
+
+def _sums(material: Material) -> list[Notes]:
+    """Whether the sums of the last night that built anything were equal, and how often they were."""
+    nights = sorted({one.day for one in material.quality if one.layer == "sums"})
+    if not nights:
+        return []
+    wrong = {one.day: one for one in material.quality if one.layer == "sums" and one.failed}
+    told = f"The sums from delivery to mart were equal to the row on {len(nights) - len(wrong)} of {len(nights)} nights that built anything"
+    text = f"{told} in {QUALITY_DAYS} days, the last on {nights[-1]}."
+    if not wrong:
+        return [Notes("", (text,), "good")]
+    last = wrong[max(wrong)]
+    return [Notes("", (text, f"{last.table}, {last.day}: {last.failed[0].observed}."), "bad" if last.day == nights[-1] else "neutral")]
+
+
+def _quality(material: Material) -> Table:
+    """The score of each table's last day beside its usual one: what is delivered first, then the marts."""
+    shown = []
+    tables = dict.fromkeys((one.layer, one.table) for one in material.quality if one.layer in ("bronze", "marts"))
+    for layer, table in tables:
+        days = [one for one in material.quality if (one.layer, one.table) == (layer, table)]
+        last, scores = days[-1], [one.score for one in days if one.score is not None]
+        failed = "; ".join(f"{one.check}: {one.observed}" for one in last.failed[:2])
+        shown.append(
+            (
+                f"{table} (delivered)" if layer == "bronze" else table,
+                str(last.day),
+                formats.percent(last.score, 1),
+                formats.percent(sum(scores) / len(scores) if scores else None, 1),
+                formats.percent(last.quarantined_ratio, 2),
+                failed or "all",
+            )
+        )
+    columns = (
+        Column("Table", width=24),
+        Column("Last day", width=12),
+        Column("Score", True),
+        Column("Mean", True),
+        Column("Quarantined", True),
+        Column("Passed", width=32),
+    )
+    note = (
+        f"Score: share of the checks passed, weighted by severity (stop 5, warn 1); mean of {QUALITY_DAYS} days. Quarantined: share of the"
+        " rows delivered that day; – of marts, and until they are taken. The quality pages of this tenant list every check."
+    )
+    return Table("Quality of each table", columns, tuple(shown), note)
 
 
 def _layers(rows: Rows) -> Table:
