@@ -349,6 +349,34 @@ def replay_quarantine(given: Arguments) -> int:
     return 0
 
 
+# gates ----------------------------------------------------------------------------------------------------------------------------
+def show_profile(given: Arguments) -> int:
+    """Show what a dataset looks like as it was delivered: filled, distinct, lowest, middle and highest values; nothing of a person."""
+    from nocturne.gates.profiles import lines, profile
+
+    tenant, dataset = _tenant_and_dataset(given)
+    found = profile(tenant, dataset, _settings())
+    table = _table("column", "type", "filled", "distinct", "lowest", "middle", "highest", "values")
+    for line in lines(found):
+        table.add_row(*line)
+    _show(table)
+    estimated = "; ~ and quantiles are estimates" if found.is_estimated else ""
+    print(f"{found.rows:,} rows of {found.batches} batches, received from {found.first} to {found.last}{estimated}")
+    return 0
+
+
+def suggest_suite(given: Arguments) -> int:
+    """Write a suite for a dataset, with thresholds from its own batches, which pass it: for a person to edit."""
+    from nocturne.gates.suggestions import suggest
+    from nocturne.ledger import Ledger
+
+    tenant, dataset = _tenant_and_dataset(given)
+    settings = _settings()
+    written = suggest(tenant, dataset, settings, Ledger(settings), again=given.again)
+    print(f"{written.path} is written: {written.checks} checks, which all {written.batches} batches ({written.rows:,} rows) pass.")
+    return 0
+
+
 def _tenant_and_dataset(given: Arguments) -> tuple[Tenant, Dataset]:
     tenant, _ = _tenant_and_ledger(given.tenant)
     dataset = next((one for one in tenant.datasets if one.name == given.dataset), None)
@@ -737,6 +765,15 @@ COMMANDS = (
         _argument("datasets", nargs="*", help="datasets to take again; default: all"),
         _argument("--reason", default="", help="only batches with a reason that contains this text"),
     )),
+    Command("gates profile", "show what a dataset looks like, without personal data", show_profile, (
+        _argument("tenant", help="slug"),
+        _argument("dataset"),
+    )),
+    Command("gates suggest", "write a suite of checks from what was delivered, to be edited", suggest_suite, (
+        _argument("tenant", help="slug"),
+        _argument("dataset"),
+        _argument("--again", action="store_true", help="write it anew over an edited one"),
+    )),
     Command("publish list", "list publishes and rollbacks, and whether publishing is held", list_published, (
         _argument("tenant", help="slug"),
         _argument("--count", type=int, default=30, help="how many (default: 30)"),
@@ -794,6 +831,7 @@ COMMANDS = (
 _GROUPS = {
     "tenants": "check, list and add tenants",
     "quarantine": "see what was refused, and have it taken again",
+    "gates": "see what is delivered, and suggest checks of it",
     "publish": "see what was published, and take it back",
     "metrics": "list, explain and check the metrics",
 }
