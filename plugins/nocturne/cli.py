@@ -377,6 +377,19 @@ def suggest_suite(given: Arguments) -> int:
     return 0
 
 
+def write_quality_pages(given: Arguments) -> int:
+    """Write the quality pages of a tenant as of a day."""
+    from datetime import UTC, datetime
+
+    from nocturne.reports.quality import FOLDER, INDEX, write_quality
+
+    tenant, ledger = _tenant_and_ledger(given.tenant)
+    settings = _settings()
+    count = write_quality(tenant, given.day or tenant.business_day(datetime.now(UTC)), settings, ledger)
+    print(f"{settings.reports_root / tenant.slug / FOLDER / INDEX}: {f'{count} pages written' if count else 'nothing new'}")
+    return 0
+
+
 def _tenant_and_dataset(given: Arguments) -> tuple[Tenant, Dataset]:
     tenant, _ = _tenant_and_ledger(given.tenant)
     dataset = next((one for one in tenant.datasets if one.name == given.dataset), None)
@@ -773,6 +786,10 @@ COMMANDS = (
         _argument("tenant", help="slug"),
         _argument("dataset"),
         _argument("--again", action="store_true", help="write it anew over an edited one"),
+    )),
+    Command("gates site", "write the pages of scores, checks and incidents", write_quality_pages, (
+        _argument("tenant", help="slug"),
+        _argument("--day", type=_date, help="business day; default: the last local day that is over"),
     )),
     Command("publish list", "list publishes and rollbacks, and whether publishing is held", list_published, (
         _argument("tenant", help="slug"),

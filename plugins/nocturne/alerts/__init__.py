@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 
 from nocturne.alerts.channels import LogFile
@@ -11,6 +12,8 @@ from nocturne.ledger import Ledger, utc_now
 from nocturne.receipts import Entry, Receipt
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
+
+_GATES = {"gate_bronze", "gate_marts"}
 
 __all__ = ["raise_alerts"]
 
@@ -26,7 +29,10 @@ def raise_alerts(tenant: Tenant, day: date, settings: Settings, ledger: Ledger, 
     channel = LogFile(settings.var / "alerts" / f"{tenant.slug}.log")
     delivered = channel.delivered(day)
     entries = []
+    pages = settings.reports_root / tenant.slug / "quality" / "index.html"
     for alert in alerts_of(tenant.slug, day, failures, ledger.receipts(tenant.slug, day)):
+        if pages.exists() and _GATES & set(alert.tasks):
+            alert = replace(alert, message=f"{alert.message} Every check and the rows that failed it: {pages}")
         is_new = ledger.raise_alert(tenant.slug, day, alert.key, severity=alert.severity, message=alert.message)
         if alert.key not in delivered:
             channel.deliver(tenant.slug, day, alert)

@@ -58,7 +58,8 @@ _STATIONS = (
         "nocturne.gates:gate_bronze",
         "a receipt; batches that passed are open to silver",
         "the message names the check, what was seen and what was allowed. Nothing flows around the gate: correct the delivery, or the "
-        "check in `expectations/bronze/`, then clear this task. Yesterday's marts and reports stand.",
+        "check in `expectations/bronze/`, then clear this task. Yesterday's marts and reports stand. Every check and the rows that "
+        "fail it: `reports/<tenant>/quality/index.html`.",
         changes_tenant=True,
     ),
     Station(
@@ -87,7 +88,7 @@ _STATIONS = (
         "nocturne.gates:gate_marts",
         "a receipt, or nothing is published",
         "a failed reconciliation names both sides and the difference. Published marts are untouched; correct the cause and clear from "
-        "the task that makes the wrong side.",
+        "the task that makes the wrong side. Every check and the rows that fail it: `reports/<tenant>/quality/index.html`.",
         changes_tenant=True,
     ),
     Station(

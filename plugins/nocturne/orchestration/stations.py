@@ -123,7 +123,9 @@ class SteerMartsOperator(StationOperator):
 
 
 class RaiseAlertsOperator(StationOperator):
-    """Tells those who must know, whatever happened before, gives back a lease that a failed run still holds, and fails if the night did."""
+    """Writes the quality pages and tells those who must know, whatever happened before, gives back a lease that a failed run still holds,
+    and fails if the night did.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(station=ALERTS, trigger_rule="all_done", **kwargs)
@@ -135,9 +137,19 @@ class RaiseAlertsOperator(StationOperator):
         return {"failures": {task: str(states[task]) for task in self._failed}}
 
     def _run(self, tenant: Tenant, day: date, settings: Settings, ledger: Ledger, run_id: str, context: Context) -> Receipt:
+        self._show_quality(tenant, day, settings, ledger)
         receipt = super()._run(tenant, day, settings, ledger, run_id, context)
         ledger.release(tenant, run_id)
         return receipt
+
+    def _show_quality(self, tenant: Tenant, day: date, settings: Settings, ledger: Ledger) -> None:
+        """Write the quality pages here, where a night ends whatever happened; that they fail keeps no alert back."""
+        from nocturne.reports.quality import write_quality
+
+        try:
+            write_quality(tenant, day, settings, ledger)
+        except NocturneError as error:
+            self.log.warning("The quality pages are those of an earlier night: %s", error)
 
     def _act(self, receipt: Receipt, context: Context) -> None:
         if self._failed:

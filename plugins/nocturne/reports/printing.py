@@ -59,6 +59,11 @@ def write_html(document: Document, drawings: Mapping[str, bytes]) -> bytes:
     return _render(document, "screen.css", picture, _script(charts) if charts else "").encode()
 
 
+def page(template: str, **told: object) -> str:
+    """A page of another template, which has the same colours and filters."""
+    return _environment().get_template(template).render(**told)
+
+
 def _render(document: Document, style: str, picture: Callable[[Chart], Markup], ending: Markup | str = "") -> str:
     environment = _environment()
     css = "\n".join(environment.get_template(name).render() for name in ("shared.css", style))

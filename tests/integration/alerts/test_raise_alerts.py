@@ -57,6 +57,18 @@ def test_an_alert_that_was_kept_but_not_delivered_is_delivered(database: Setting
     assert (again.count("raised"), again.count("delivered")) == (0, 1)
 
 
+def test_what_a_gate_found_leads_to_the_quality_pages(database: Settings, ledger: Ledger) -> None:
+    one = tenant("alerts_led")
+    pages = database.reports_root / one.slug / "quality" / "index.html"
+    pages.parent.mkdir(parents=True)
+    pages.write_text("")
+    raise_alerts(one, DAY, database, ledger, {"gate_marts": "Two rows are missing.", "land": "The source is gone."})
+    log = database.var / "alerts" / "alerts_led.log"
+    messages = {line["tasks"][0]: line["message"] for line in map(json.loads, log.read_text().splitlines())}
+    assert messages["gate_marts"].endswith(f"Every check and the rows that failed it: {pages}")
+    assert str(pages) not in messages["land"]
+
+
 def test_another_day_is_another_alert(database: Settings, ledger: Ledger) -> None:
     one = tenant("alerts_days")
     for day in (DAY, date(2026, 3, 2)):
