@@ -26,8 +26,8 @@ def publish_marts(tenant: Tenant, day: date, settings: Settings, ledger: Marks) 
 
     Reads `<slug>_build`: of marts by date the dates that `_changed` names, of the others, and after a whole build of all, every row.
     Writes the rows of `<slug>_marts` that differ, `_publishes`, the journal that undoes it, of marts that close `<slug>_build._closed`, and
-    clears what the build has worked in from the `_touched` tables. While publishing is held (after a rollback) it writes nothing, and says so
-    in a warning. A re-run finds the build published and does nothing. Raises BuildFailed if the last build is not complete,
+    clears what the build has worked in from the `_touched` tables. While publishing is held (after a rollback) it writes nothing, and says
+    so in a warning. A re-run finds the build published and does nothing. Raises BuildFailed if the last build is not complete,
     DatabaseUnavailable.
     """
     started = utc_now()
