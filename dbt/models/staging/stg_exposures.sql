@@ -8,7 +8,8 @@ renamed as (
         listener_key,
         variant,
         exposed_at,
-        exposed_on
+        exposed_on,
+        received_on
     from source
 )
 

@@ -11,7 +11,8 @@ renamed as (
         cost_amount,
         currency,
         touched_at,
-        touched_on
+        touched_on,
+        received_on
     from source
 )
 
