@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tests.integration.marts.world import Row
 
 if TYPE_CHECKING:
-    from tests.integration.marts.reference import Table, _Marts
+    from tests.integration.marts.reference import Marts, Table
 
 KEYS = {
     "artist_pairs": ("artist_id", "other_artist_id"),
@@ -20,12 +20,12 @@ KEYS = {
 }
 
 
-def expected(marts: _Marts) -> dict[str, Table]:
+def expected(marts: Marts) -> dict[str, Table]:
     """The marts of audience beside weeks and facts."""
     return {"retention_cohorts": _cohorts(marts)}
 
 
-def _cohorts(marts: _Marts) -> Table:
+def _cohorts(marts: Marts) -> Table:
     streamed: dict[str, set[date]] = defaultdict(set)
     for play in marts.plays:
         if play["is_stream"]:
@@ -49,7 +49,7 @@ def _cohorts(marts: _Marts) -> Table:
     return found
 
 
-def pairs(marts: _Marts, most_listeners: int = 5000) -> Table:
+def pairs(marts: Marts, most_listeners: int = 5000) -> Table:
     """Which artists share listeners in the 28 days that end with the business day."""
     recent = [play for play in marts.plays if play["is_stream"] and 0 <= (marts.today - play["played_on"]).days < 28]
     counted = set(sorted({play["listener_key"] for play in recent})[:most_listeners])
@@ -72,7 +72,7 @@ def pairs(marts: _Marts, most_listeners: int = 5000) -> Table:
     }
 
 
-def segments(marts: _Marts) -> Table:
+def segments(marts: Marts) -> Table:
     """What the 28 days that end with the business day say of every listener."""
     played: dict[str, list[Row]] = defaultdict(list)
     for play in marts.plays:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tests.integration.marts.world import Row
 
 if TYPE_CHECKING:
-    from tests.integration.marts.reference import Session, Table, _Marts
+    from tests.integration.marts.reference import Marts, Session, Table
 
 KEYS = {
     "activity_periods": ("period", "starts_on"),
@@ -22,7 +22,7 @@ KEYS = {
 }
 
 
-def expected(marts: _Marts, found: dict[str, Table]) -> dict[str, Table]:
+def expected(marts: Marts, found: dict[str, Table]) -> dict[str, Table]:
     """The marts of engagement beside plays, sessions, listener-days and days; `found` are those."""
     plays: dict[date, list[Row]] = defaultdict(list)
     for play in marts.plays:
@@ -36,7 +36,7 @@ def expected(marts: _Marts, found: dict[str, Table]) -> dict[str, Table]:
     }
 
 
-def _periods(marts: _Marts, days: Table) -> Table:
+def _periods(marts: Marts, days: Table) -> Table:
     groups: dict[tuple[str, date], list[date]] = defaultdict(list)
     for (on,) in days:
         groups["week", marts.week_of(on)].append(on)
@@ -50,7 +50,7 @@ def _last_day(period: str, first: date) -> date:
     return (first + timedelta(31)).replace(day=1) - timedelta(1)
 
 
-def _period(marts: _Marts, days: Table, first: date, last: date, held: list[date]) -> Row:
+def _period(marts: Marts, days: Table, first: date, last: date, held: list[date]) -> Row:
     is_over = last <= marts.today
     regular = [on for on in held if marts.tenant.begins_on <= on <= marts.today]
     row: Row = {"ends_on": last, "day_count": len(regular), "is_over": is_over}
@@ -74,7 +74,7 @@ def _period(marts: _Marts, days: Table, first: date, last: date, held: list[date
     }
 
 
-def _hours(marts: _Marts, on: date, plays: list[Row]) -> Table:
+def _hours(marts: Marts, on: date, plays: list[Row]) -> Table:
     """Minute by minute: what the clock showed, and who was heard."""
     found: Table = {}
     begins = datetime(on.year, on.month, on.day, tzinfo=UTC) - timedelta(hours=20)
@@ -95,11 +95,11 @@ def _hours(marts: _Marts, on: date, plays: list[Row]) -> Table:
     return found
 
 
-def _clock(marts: _Marts, at: datetime) -> datetime:
+def _clock(marts: Marts, at: datetime) -> datetime:
     return at.astimezone(marts.tenant.zone_at(at))
 
 
-def track_days(marts: _Marts) -> Table:
+def track_days(marts: Marts) -> Table:
     """What was heard of a track in a territory, and how far its plays came."""
     found = marts._grouped(_place)
     for row in found.values():
@@ -153,7 +153,7 @@ def path(session: Session) -> str | None:
     return " > ".join([*places[:5], "(more)"] if len(places) > 5 else places)
 
 
-def _paths(marts: _Marts) -> Table:
+def _paths(marts: Marts) -> Table:
     groups: dict[tuple[date, str], list[Session]] = defaultdict(list)
     for session in marts.sessions:
         taken = path(session)
@@ -170,7 +170,7 @@ def _paths(marts: _Marts) -> Table:
     }
 
 
-def _transitions(marts: _Marts) -> Table:
+def _transitions(marts: Marts) -> Table:
     moves: Counter[tuple[int, str, str]] = Counter()
     for session in marts.sessions:
         taken = path(session)

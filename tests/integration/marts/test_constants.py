@@ -15,7 +15,7 @@ from nocturne.settings import PROJECT
 from nocturne.tenants import Tenant
 from tests.integration.marts import reference_audience
 from tests.integration.marts.randomness import Randomness, random_world
-from tests.integration.marts.reference import _Marts, actual, differences
+from tests.integration.marts.reference import Marts, actual, differences
 from tests.integration.marts.test_definitions import RULES, fill
 from tests.integration.marts.world import World, make_tenant
 
@@ -95,7 +95,7 @@ def test_a_changed_constant_shows(world: World, place: tuple[Path, int, int], tm
 def test_of_more_listeners_than_the_bound_the_first_by_key_are_counted(world: World, tmp_path: Path) -> None:
     path = MODELS / "marts" / "artists" / "artist_pairs.sql"
     few = altered(world, path, path.read_text().replace("most_listeners = 5000", "most_listeners = 20"), tmp_path)
-    marts = _Marts(world, A_SUNDAY)
+    marts = Marts(world, A_SUNDAY)
     everybody = marts.all()["artist_pairs"]
     wanted = reference_audience.pairs(marts, most_listeners=20)
     columns = next(iter(wanted.values())).keys()
