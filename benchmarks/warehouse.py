@@ -28,7 +28,7 @@ from nocturne.warehouse import load_warehouse
 DATASETS_HELD = (
     "plays", "interactions", "subscription_events", "payments", "ad_impressions", "tracks", "artists", "releases", "listeners", "plans",
     "rights",
-    "fx_rates",
+    "fx_rates", "playlists", "playlist_tracks",
 )  # fmt: skip
 
 

@@ -38,8 +38,10 @@ def crowd(world: World, artist: str, now: int, before: int, **more: Any) -> None
 
 def fill(world: World) -> None:
     """Each artist has one track, and is there for one thing."""
-    names = ["band", "duo", "solo", "memory", "world", "people", "short", "unheard", "debut", "too small", "middle", "middle too",
-             "touring", "two homes"]  # fmt: skip
+    names = [
+        "band", "duo", "solo", "memory", "world", "people", "ages", "short", "unheard", "debut", "too small", "touring", "two homes",
+        "middle", "middle too", "nearly large", "large",
+    ]  # fmt: skip
     for name in [*names, *(f"small {n}" for n in range(10))]:
         world.add("artists", {"artist_id": name, "artist_name": name.title(), "country": "FR", "genre": "pop"})
         world.add("tracks", {"track_id": name, "title": name, "artist_id": name, "duration_ms": 200_000})
@@ -56,7 +58,7 @@ def fill(world: World) -> None:
 
     # the last 28 days, and two years
     two_years = (TODAY - date(TODAY.year - 2, TODAY.month, TODAY.day)).days
-    for ago in (27, 28, two_years - 1, two_years):
+    for ago in (27, 28, 56, two_years - 1, two_years):
         hear(world, "memory", f"{ago} ago", ago)
     hear(world, "memory", "28 ago", 3, context_type="radio")
     hear(world, "memory", f"{two_years} ago", 3, context_type="radio")
@@ -74,18 +76,29 @@ def fill(world: World) -> None:
     for n, year in enumerate([*born, None, None]):
         gender, country = ("female", "FR") if n < 5 else ("male", "DE") if n < 13 else ("other", "US" if n < 16 else "JP")
         world.add("listeners", {"listener_key": f"person {n}", "birth_year": year, "gender": gender, "country": country})
-        hear(world, "people", f"person {n}", 3)
+        hear(world, "people", f"person {n}", 3, country="FR" if n < 9 else "DE" if n < 13 else "US")
+    for age in (17, 18, 24, 25, 34, 35, 44, 45, 54, 55):
+        for n in range(5):
+            world.add("listeners", {"listener_key": f"{age} years {n}", "birth_year": 2026 - age})
+            hear(world, "ages", f"{age} years {n}", 3)
+    grow(world)
 
-    # growth: ten small artists of 20 listeners, and two larger ones that grow less than the least of them
+
+def grow(world: World) -> None:
+    """Artists whose listeners are more than they were, or new."""
+    # ten small artists of 20 listeners, and two larger ones, of which the smaller one has as many as a small one has at most
     for n in range(10):
         crowd(world, f"small {n}", 20, 10 + n, context_type="radio")
     crowd(world, "middle", 100, 99)
     crowd(world, "middle too", 99, 90)
+    crowd(world, "nearly large", 999, 1)
+    crowd(world, "large", 1000, 1)
     crowd(world, "debut", 10, 0)
     crowd(world, "too small", 9, 0)
     for n in range(10):
-        hear(world, "touring", f"touring {n}", 5, country="FR" if n < 5 else "DE" if n < 8 else "US")
-        hear(world, "two homes", f"two homes {n}", 5, country="FR" if n < 5 else "DE")
+        place, where = "search" if n < 5 else "radio", "FR" if n < 5 else "DE" if n < 8 else "US"
+        hear(world, "touring", f"touring {n}", 5, country=where, context_type=place)
+        hear(world, "two homes", f"two homes {n}", 5, country="FR" if n < 5 else "DE", context_type="search" if n < 4 else "radio")
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +133,7 @@ def test_super_listeners_are_the_top_2_percent_of_the_active_with_10_streams_or_
 
 def test_active_is_28_days_and_previously_active_two_years(facts: Rows) -> None:
     memory = facts["memory"]
-    assert (memory["active_count"], memory["previously_active_count"], memory["programmed_only_count"]) == (1, 2, 3)
+    assert (memory["active_count"], memory["previously_active_count"], memory["programmed_only_count"]) == (1, 3, 3)
     assert memory["listeners_28d"] == 5
 
 
@@ -161,20 +174,32 @@ def test_groups_of_fewer_than_five_are_not_told_nor_to_be_found_by_subtraction(w
     assert bands == {"0-17": 5} | dict.fromkeys(("18-24", "25-34", "35-44", "45-54", "55+", "unknown"))
 
 
+def groups_of(world: World, artist: str) -> dict[tuple[str, str], int | None]:
+    rows = [row for row in world.mart("artist_audience") if row["artist_id"] == artist]
+    return {(row["dimension"], row["audience_group"]): row["listeners_28d"] for row in rows}
+
+
+def test_ages_are_told_in_bands(world: World) -> None:
+    bands = {name: count for (dimension, name), count in groups_of(world, "ages").items() if dimension == "age_band"}
+    assert bands == {"0-17": 5, "18-24": 10, "25-34": 10, "35-44": 10, "45-54": 10, "55+": 5}
+
+
 def test_the_watchlist_compares_growth_among_artists_of_a_size(watched: Rows) -> None:
-    # of the eleven small ones two are at or above nine tenths; the medium one has nobody to be compared with
+    # of the eleven small ones two are at or above nine tenths; the large one has nobody to be compared with
     fast = {name: watched[name]["growth_rank_ratio"] for name in watched if watched[name]["is_fast_for_its_size"]}
-    assert fast == {"small 0": 1, "small 1": 0.9}
-    assert set(watched) - set(fast) == {"band", "people", "debut", "touring", "two homes"}
+    assert fast == {"small 0": 1, "small 1": 0.9, "nearly large": 1}
+    assert set(watched) - set(fast) == {"band", "people", "ages", "debut", "touring", "two homes"}
 
 
 def test_the_watchlist_says_its_reasons(watched: Rows) -> None:
     reasons = ("is_breaking_out", "is_fast_for_its_size", "is_gaining_listeners", "is_chosen", "is_spreading")
     assert [watched["debut"][name] for name in reasons] == [True, False, True, True, False]
     assert [watched["small 0"][name] for name in reasons] == [False, True, True, False, False]
-    assert [watched[name]["is_spreading"] for name in ("touring", "two homes")] == [True, False]
+    assert [watched["touring"][name] for name in reasons] == [True, False, True, True, True]
+    assert [watched["two homes"][name] for name in reasons] == [True, False, True, False, False]
+    assert [watched["people"][name] for name in reasons] == [True, False, True, True, False]  # more than half of it in one country
     assert sorted(watched, key=lambda name: watched[name]["watch_rank"]) == [
-        "touring", "band", "people", "debut", "two homes", "small 0", "small 1",
+        "touring", "band", "ages", "people", "debut", "nearly large", "two homes", "small 0", "small 1",
     ]  # fmt: skip
 
 
@@ -183,9 +208,10 @@ def test_what_reaches_back_before_the_first_delivery_is_not_known(new_world: Cal
     young.add("tracks", {"track_id": "band", "title": "band", "artist_id": "band"})
     for ago in (0, 30, 54):
         hear(young, "band", "fan", ago)
-    for days, known in ((6, []), (7, ["new_listeners_7d"]), (27, ["new_listeners_7d"]), (28, ["new_listeners_7d", "new_listeners_28d"]),
-                        (54, ["new_listeners_7d", "new_listeners_28d"])):  # fmt: skip
+    week, month = ["new_listeners_7d"], ["new_listeners_7d", "new_listeners_28d"]
+    for days, known in ((6, []), (7, week), (26, week), (27, week), (28, month), (54, month)):
         young.night(BEGINS + timedelta(days))
         (row,) = young.mart("artist_facts")
         assert [name for name in ("new_listeners_7d", "new_listeners_28d", "listeners_previous_28d") if row[name] is not None] == known
         assert row["growth_unknown_because"] == "before_first_delivery"
+        assert differences(young, BEGINS + timedelta(days)) == []

@@ -62,6 +62,7 @@ def fill(world: World) -> None:
         ("late", TODAY - timedelta(13)),
     ):
         change(world, track, day)
+    change(world, "alone", BEGINS + timedelta(14), playlist="second")
     change(world, "treated", ADDED, playlist="mine")
     change(world, "treated", ADDED - timedelta(14), playlist="forgotten")
     change(world, "treated", ADDED + timedelta(15), playlist="forgotten")
@@ -143,6 +144,7 @@ def test_what_has_no_effect_says_why(effects: Effects) -> None:
         "late": "window_open",
     }
     assert effects["top", "alone", ADDED]["control_count"] == 0
+    assert effects["second", "alone", BEGINS + timedelta(14)]["unknown_because"] == "no_streams_before"
     assert effects["top", "late", TODAY - timedelta(13)]["streams_before_14d"] is None
 
 
