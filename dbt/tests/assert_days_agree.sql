@@ -1,5 +1,6 @@
 {{ config(tags=['ci'], enabled=has('plays')) }}
 -- The same plays and streams of every day, however they are cut.
+{%- set marts = ['listener_days', 'track_days', 'genre_days', 'hour_days', 'platform_days'] + (['catalogue_days'] if has('tracks') else []) %}
 
 with cuts as (
     select
@@ -24,7 +25,7 @@ with cuts as (
         play_count,
         null as stream_count
     from {{ ref('listening_days') }}
-    {%- for mart in ('listener_days', 'track_days', 'genre_days', 'hour_days') %}
+    {%- for mart in marts %}
     union all
     select
         '{{ mart }}' as mart,
@@ -42,4 +43,4 @@ select
     array_agg(mart) as marts
 from cuts
 group by played_on
-having count(*) <> 7 or min(play_count) <> max(play_count) or min(stream_count) <> max(stream_count)
+having count(*) <> {{ marts | length + 3 }} or min(play_count) <> max(play_count) or min(stream_count) <> max(stream_count)
