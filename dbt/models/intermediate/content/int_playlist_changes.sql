@@ -10,8 +10,8 @@ with changes as (
     from {{ ref('stg_playlist_tracks') }}
 ),
 
--- a newer row takes over also where the older one says no end
-playlists as (
+-- a newer row takes over also where the older one says no end; made once, and not for each of the days that are asked for
+playlists as materialized (
     select
         playlist_id,
         playlist_type,
