@@ -734,10 +734,10 @@ def actual(world: World, mart: str, schema: str | None = None) -> Table:
     return found
 
 
-def differences(world: World, business_day: date, schema: str | None = None) -> list[str]:
-    """Every place where a mart is not what it should be, in words; empty if there is none."""
+def differences(world: World, business_day: date, schema: str | None = None, *, by: dict[str, Table] | None = None) -> list[str]:
+    """Every place where a mart is not what it should be (or what `by` says), in words; empty if there is none."""
     found = []
-    for mart, wanted in expected(world, business_day).items():
+    for mart, wanted in (expected(world, business_day) if by is None else by).items():
         given = actual(world, mart, schema)
         found += [f"{mart} {key}: missing" for key in wanted.keys() - given.keys()]
         found += [f"{mart} {key}: should not be there" for key in given.keys() - wanted.keys()]
