@@ -95,19 +95,21 @@ def segments(marts: Marts) -> Table:
 
 def _recent(plays: list[Row], today: date) -> Row:
     streamed = [(today - play["played_on"]).days for play in plays if play["is_stream"]]
+    recent = [days for days in streamed if 0 <= days < 28]
+    is_told = recent or all(days >= 0 for days in streamed)
     return {
-        "active_days_28d": len({days for days in streamed if 0 <= days < 28}),
+        "active_days_28d": len(set(recent)),
         "play_time_28d_ms": sum(play["ms_played"] for play in plays if 0 <= (today - play["played_on"]).days < 28),
-        "recency_days": min(streamed, default=None),
+        "recency_days": min(recent or streamed, default=None) if is_told else None,
         "_first_days": max(streamed, default=None),
     }
 
 
 def _segment(first_days: int | None, recency: int | None, recent: int | None, frequent: int | None, much: int | None) -> str:
-    if first_days is None or recency is None:
+    if first_days is None or first_days < 0:
         return "never_listened"
     if recent is None or frequent is None or much is None:
-        return "lost" if recency >= 56 else "lapsed"
+        return "lost" if recency is not None and recency >= 56 else "lapsed"
     if first_days < 28:
         return "new"
     if min(recent, frequent, much) >= 4:

@@ -63,7 +63,7 @@ def world(new_world: Callable[[Tenant], World]) -> World:
     made = new_world(make_tenant("constants", begins_on=date(2025, 10, 1), sees_whole_market=True, rules=RULES))
     fill(made, A_SUNDAY)
     random_world(made, 11, date(2026, 1, 1), date(2026, 2, 20), plays=150)
-    crowd = Randomness(12, listeners=30)
+    crowd = Randomness(29, listeners=30)
     for dataset, rows in crowd.listening(made.tenant, date(2026, 3, 1), A_SUNDAY, 300).items():
         made.add(dataset, *rows)
     made.night(A_SUNDAY)

@@ -62,12 +62,16 @@ select
     coalesce(recent.streams_28d, 0) as streams_28d,
     coalesce(recent.active_days_28d, 0) as active_days_28d,
     coalesce(recent.play_time_28d_ms, 0) as play_time_28d_ms,
-    tenant.business_day - totals.last_streamed_on as recency_days,
+    -- a stream after the business day, delivered early, is not yet told
+    coalesce(
+        recent.recency_days,
+        case when totals.last_streamed_on <= tenant.business_day then tenant.business_day - totals.last_streamed_on end
+    ) as recency_days,
     scored.recency_score::smallint as recency_score,
     scored.frequency_score::smallint as frequency_score,
     scored.listening_score::smallint as listening_score,
     case
-        when totals.last_streamed_on is null then 'never_listened'
+        when coalesce(totals.first_streamed_on > tenant.business_day, true) then 'never_listened'
         when tenant.business_day - totals.last_streamed_on >= 56 then 'lost'
         when scored.listener_key is null then 'lapsed'
         when tenant.business_day - totals.first_streamed_on < 28 then 'new'
