@@ -104,6 +104,9 @@ def fill_experiments(world: World) -> None:
     for variant, exposed in (("x", 5), ("y", 9), ("z", 30), ("w", 12)):
         for n in range(exposed):
             expose(world, "odd", f"{variant} {n}", variant, at)
+    for variant, exposed in (("a", 1), ("b", 1), ("c", 1), ("d", 1_600)):  # so unlikely that it is less than the smallest number there is
+        for n in range(exposed):
+            expose(world, "lopsided", f"{variant} {n}", variant, at)
     expose(world, "lonely", "one", "only", at)
 
 
@@ -222,6 +225,7 @@ def test_who_had_paid_or_may_yet_pay_is_not_judged(variants: dict[tuple[str, str
 def test_unequal_variants_are_told(variants: dict[tuple[str, str], dict[str, Any]]) -> None:
     assert variants["odd", "x"]["sample_ratio_p_value"] == pytest.approx(float(stats.chisquare([5, 9, 30, 12]).pvalue), rel=1e-9)
     assert variants["big", "control"]["sample_ratio_p_value"] == pytest.approx(float(stats.chisquare([200, 210]).pvalue), rel=1e-9)
+    assert variants["lopsided", "a"]["sample_ratio_p_value"] < 1e-300
     assert variants["lonely", "only"]["sample_ratio_p_value"] is None
 
 
