@@ -75,9 +75,12 @@ def fill(world: World) -> None:
 
 
 def fill_funnel(world: World) -> None:
-    """The week from the 12th of January; the 60 days of its last day are over on the 19th of March."""
+    """The week from the 12th of January; the 60 days of its last day are over on the 19th of March. Days after the first contact."""
     first = datetime(2026, 1, 12, 12, tzinfo=UTC)
-    days = {"all the way": (1, 2, 16), "too late": (1, 2, 61), "in time": (1, 2, 60), "tries": (1, 2), "signs up": (4,), "looks": ()}
+    days = {
+        "all the way": (1, 2, 16), "too late": (2, 4, 60 + 1 / 48), "in time": (1, 7, 60), "tries": (3, 14), "signs up": (4,), "looks": (),
+        "tries too late": (10, 60 + 1 / 48), "signs up too late": (60 + 1 / 48,),
+    }  # fmt: skip
     for listener, steps in days.items():
         contact(world, listener, "fair", first)
         for kind, after in zip(("sign_up", "trial_started", "started"), steps, strict=False):
@@ -88,7 +91,7 @@ def fill_funnel(world: World) -> None:
 
 
 def fill_experiments(world: World) -> None:
-    """`big`: 60 of 200 against 90 of 210 convert; `small`: who had paid, who pays too late, and who may pay yet; `odd`: 3 variants."""
+    """`big`: 60 of 200 against 90 of 210 convert; `small`: who had paid, who pays too late, and who may pay yet; others of odd sizes."""
     at = datetime(2026, 2, 1, 12, tzinfo=UTC)
     for variant, converted, exposed in (("control", 60, 200), ("treatment", 90, 210)):
         for n in range(exposed):
@@ -101,13 +104,18 @@ def fill_experiments(world: World) -> None:
             open_period(world, listener, "started", at + timedelta(days=after))
     expose(world, "small", "may yet", "a", datetime(2026, 4, 14, 12, tzinfo=UTC))
     expose(world, "small", "may no more", "a", datetime(2026, 4, 13, 12, tzinfo=UTC))
-    for variant, exposed in (("x", 5), ("y", 9), ("z", 30), ("w", 12)):
-        for n in range(exposed):
-            expose(world, "odd", f"{variant} {n}", variant, at)
-    for variant, exposed in (("a", 1), ("b", 1), ("c", 1), ("d", 1_600)):  # so unlikely that it is less than the smallest number there is
-        for n in range(exposed):
-            expose(world, "lopsided", f"{variant} {n}", variant, at)
+    expose_many(world, "odd", {"x": 5, "y": 9, "z": 30, "w": 12}, at)
+    # so unlikely that it is less than the smallest number there is
+    expose_many(world, "lopsided", {"a": 1, "b": 1, "c": 1, "d": 1_600}, at)
+    expose_many(world, "six", {"p": 5, "q": 6, "r": 7, "s": 8, "t": 9, "u": 10}, at)
+    expose_many(world, "named", {"also": 3, "control": 4, "treatment": 5}, at)
     expose(world, "lonely", "one", "only", at)
+
+
+def expose_many(world: World, experiment: str, sizes: dict[str, int], at: datetime) -> None:
+    for variant, exposed in sizes.items():
+        for n in range(exposed):
+            expose(world, experiment, f"{variant} {n}", variant, at)
 
 
 def expose(world: World, experiment: str, listener: str, variant: str, at: datetime) -> None:
@@ -189,10 +197,11 @@ def test_costs_are_of_the_days_rate_and_unknown_without_one(months: dict[tuple[i
 
 def test_a_funnel_counts_what_was_reached_within_60_days(world: World) -> None:
     steps = {row["step"]: row for row in world.mart("funnel_weeks") if row["channel"] == "fair"}
-    assert [steps[step]["reached_count"] for step in ("touched", "signed_up", "subscribed", "paid")] == [6, 5, 4, 2]
-    assert [steps[step]["step_conversion_ratio"] for step in ("signed_up", "subscribed", "paid")] == pytest.approx([5 / 6, 4 / 5, 1 / 2])
-    assert steps["paid"]["entry_conversion_ratio"] == pytest.approx(1 / 3)
-    assert (steps["signed_up"]["seconds_p50"], steps["signed_up"]["seconds_p90"]) == pytest.approx((86_400, 86_400 * 2.8))
+    assert [steps[step]["reached_count"] for step in ("touched", "signed_up", "subscribed", "paid")] == [8, 6, 4, 2]
+    assert [steps[step]["step_conversion_ratio"] for step in ("signed_up", "subscribed", "paid")] == pytest.approx([6 / 8, 4 / 6, 1 / 2])
+    assert steps["paid"]["entry_conversion_ratio"] == pytest.approx(1 / 4)
+    # 1, 1, 2, 3, 4 and 10 days
+    assert (steps["signed_up"]["seconds_p50"], steps["signed_up"]["seconds_p90"]) == pytest.approx((86_400 * 2.5, 86_400 * 7))
     assert steps["touched"]["seconds_p50"] is None
 
 
@@ -220,11 +229,14 @@ def test_who_had_paid_or_may_yet_pay_is_not_judged(variants: dict[tuple[str, str
     counts = {name: [variants["small", name][f"{kind}_count"] for kind in ("exposed", "judged", "converted")] for name in "ab"}
     assert counts == {"a": [3, 2, 0], "b": [3, 2, 1]}
     assert variants["small", "a"]["is_control"]
+    assert [variants["named", name]["is_control"] for name in ("also", "control", "treatment")] == [False, True, False]
 
 
 def test_unequal_variants_are_told(variants: dict[tuple[str, str], dict[str, Any]]) -> None:
     assert variants["odd", "x"]["sample_ratio_p_value"] == pytest.approx(float(stats.chisquare([5, 9, 30, 12]).pvalue), rel=1e-9)
     assert variants["big", "control"]["sample_ratio_p_value"] == pytest.approx(float(stats.chisquare([200, 210]).pvalue), rel=1e-9)
+    assert variants["six", "p"]["sample_ratio_p_value"] == pytest.approx(float(stats.chisquare(range(5, 11)).pvalue), rel=1e-9)
+    assert variants["named", "also"]["sample_ratio_p_value"] == pytest.approx(float(stats.chisquare([3, 4, 5]).pvalue), rel=1e-9)
     assert variants["lopsided", "a"]["sample_ratio_p_value"] < 1e-300
     assert variants["lonely", "only"]["sample_ratio_p_value"] is None
 
@@ -259,7 +271,7 @@ def test_a_week_of_a_funnel_matures_with_its_last_listener(new_world: Callable[[
         (paid,) = [row for row in world.mart("funnel_weeks") if row["step"] == "paid"]
         seen.append((paid["listener_count"], paid["reached_count"], paid["entry_conversion_ratio"]))
         assert differences(world, day) == []
-    assert seen == [(6, None, None), (6, 2, pytest.approx(1 / 3))]
+    assert seen == [(8, None, None), (8, 2, pytest.approx(1 / 4))]
 
 
 def test_the_simulators_experiment_is_found(new_world: Callable[[Tenant], World]) -> None:

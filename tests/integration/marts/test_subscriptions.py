@@ -13,7 +13,8 @@ from nocturne.tenants import Tenant
 from tests.integration.marts.reference import differences
 from tests.integration.marts.world import World, make_tenant
 
-TODAY = date(2026, 4, 30)
+TODAY = date(2026, 5, 3)
+RULES = {"trial_days": [{"from": "2025-01-01", "value": 14}, {"from": "2026-04-20", "value": 1}]}
 JANUARY, LONG = date(2026, 1, 1), date(2026, 6, 1)
 
 
@@ -25,10 +26,13 @@ def tell(world: World, listener: str, kind: str, on: date, until: date | None = 
 
 
 def fill(world: World) -> None:
-    """FR stays, DE leaves, GB's payment fails, IT comes back after 30 days, ES after 31, SE tries and pays, NO tries, PT stays 22 days."""
+    """FR stays, DE leaves, GB's payment fails, IT comes back after 30 days, ES after 31, SE tries and pays, NO tries, PT stays 22 days.
+
+    AT, BE and CH have two subscriptions; of one listener nothing else is known.
+    """
     price = {"plan_id": "m", "country": "WW", "valid_from_on": date(2020, 1, 1), "price_amount": 10, "currency": "EUR"}
     world.add("plans", price | {"tier": "premium", "billing_period": "month"})
-    for country in ("FR", "DE", "GB", "IT", "ES", "SE", "NO", "PT"):
+    for country in ("FR", "DE", "GB", "IT", "ES", "SE", "NO", "PT", "AT", "BE", "CH"):
         world.add("listeners", {"listener_key": country, "country": country})
     for country, until in {
         "FR": LONG,
@@ -46,8 +50,17 @@ def fill(world: World) -> None:
     tell(world, "SE", "started", date(2026, 1, 22), LONG)
     tell(world, "NO", "trial_started", date(2026, 1, 6), date(2026, 1, 20))
     tell(world, "NO", "plan_changed", date(2026, 1, 10), plan_id="y")
-    tell(world, "NO", "trial_started", date(2026, 4, 14), date(2026, 4, 28))
+    tell(world, "NO", "trial_started", date(2026, 4, 27), date(2026, 4, 28))
+    tell(world, "NO", "trial_started", date(2026, 4, 30), date(2026, 5, 1), plan_id="y", subscription_id="sub two")
     tell(world, "PT", "started", date(2026, 2, 3), date(2026, 2, 25))
+    two = {"plan_id": "y", "subscription_id": "sub two"}
+    tell(world, "AT", "started", JANUARY, date(2026, 1, 31))
+    tell(world, "AT", "trial_started", date(2026, 1, 12), date(2026, 1, 26), **two)
+    tell(world, "BE", "trial_started", date(2026, 2, 2), date(2026, 3, 10))
+    tell(world, "BE", "started", date(2026, 2, 5), date(2026, 2, 10), **two)
+    tell(world, "CH", "started", date(2026, 3, 1), date(2026, 4, 10))
+    tell(world, "CH", "started", date(2026, 3, 5), date(2026, 3, 8), **two)
+    tell(world, "nowhere", "started", date(2026, 3, 1), date(2026, 3, 15))
     for n in range(4):
         at = datetime(2026, 2, 20, n, tzinfo=UTC)
         world.add("plays", {"play_id": f"p{n}", "listener_key": f"l{n}", "track_id": "t", "played_at": at, "ms_played": 60_000})
@@ -55,7 +68,7 @@ def fill(world: World) -> None:
 
 @pytest.fixture(scope="module")
 def world(new_world: Callable[[Tenant], World]) -> World:
-    made = new_world(make_tenant("subscribing", ("plays", "listeners", "subscription_events", "plans")))
+    made = new_world(make_tenant("subscribing", ("plays", "listeners", "subscription_events", "plans"), rules=RULES))
     fill(made)
     made.night(TODAY)
     return made
@@ -95,9 +108,23 @@ def test_a_trial_that_led_to_nothing_leaves_no_state(states: dict[tuple[str, dat
     assert states["SE", date(2026, 1, 22)] == "paying"
 
 
+def test_of_several_subscriptions_the_best_tells_the_state(states: dict[tuple[str, date], str]) -> None:
+    """AT pays and tries, BE tries and has paid since, CH has paid until of late and has long left another."""
+    assert [states["AT", date(2026, 1, 15)], states["BE", date(2026, 2, 15)], states["CH", date(2026, 4, 15)]] == [
+        "paying",
+        "trial",
+        "grace",
+    ]
+    assert states["ZZ", date(2026, 3, 14)] == "paying"
+
+
 def test_a_cohort_of_trials_is_known_when_the_last_could_have_converted(world: World) -> None:
-    weeks = {row["cohort_on"]: (row["trial_count"], row["converted_count"], row["conversion_ratio"]) for row in world.mart("trial_weeks")}
-    assert weeks == {date(2026, 1, 5): (2, 1, 0.5), date(2026, 4, 13): (1, None, None)}
+    columns = ("trial_count", "converted_count", "conversion_ratio")
+    weeks = {(row["cohort_on"], row["plan_id"]): tuple(row[name] for name in columns) for row in world.mart("trial_weeks")}
+    january, later, february, april = date(2026, 1, 5), date(2026, 1, 12), date(2026, 2, 2), date(2026, 4, 27)
+    assert weeks == {
+        (january, "m"): (2, 1, 0.5), (later, "y"): (1, 0, 0.0), (february, "m"): (1, 1, 1.0), (april, "m"): (1, 0, 0.0), (april, "y"): (1, None, None)
+    }  # fmt: skip
 
 
 def test_churn_is_of_those_who_paid_when_the_month_began_and_has_its_reasons(months: dict[int, dict[str, Any]]) -> None:
@@ -117,11 +144,11 @@ def test_lifetime_value_is_arpu_by_margin_over_churn(months: dict[int, dict[str,
     names = ("mrr_amount", "arpu_amount", "arppu_amount", "ltv_amount")
     assert [months[2][name] for name in names] == [20, 5, 10, Decimal("4.8")]
     assert months[3]["ltv_amount"] is None  # nobody left
-    assert months[4]["last_on"] == TODAY
+    assert (months[4]["last_on"], months[5]["last_on"]) == (date(2026, 4, 30), TODAY)
 
 
 def test_a_night_without_events_lets_days_and_decisions_pass(new_world: Callable[[Tenant], World]) -> None:
-    world = new_world(make_tenant("subscribing", ("plays", "listeners", "subscription_events", "plans")))
+    world = new_world(make_tenant("subscribing", ("plays", "listeners", "subscription_events", "plans"), rules=RULES))
     fill(world)
     for day in (date(2026, 2, 11), date(2026, 2, 28), date(2026, 3, 29), date(2026, 3, 30)):
         world.rows["subscription_events"] = [
