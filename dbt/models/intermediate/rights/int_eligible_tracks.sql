@@ -30,6 +30,15 @@ changed as (
     {%- endif %}
 ),
 
+{%- if not builds_all() %}
+
+needed as (
+    select {{ month_of('asked.month_on - months.number * interval \'1 month\'') }} as month_on
+    from asked
+    cross join generate_series(0, 11) as months (number)
+),
+{%- endif %}
+
 months as (
     select
         track_id,
@@ -44,14 +53,8 @@ months as (
         track_id,
         month_on,
         stream_count
-    from {{ this }}
-    where
-        month_on not in (select changed.month_on from changed)
-        and month_on in (
-            select {{ month_of('asked.month_on - months.number * interval \'1 month\'') }}
-            from asked
-            cross join generate_series(0, 11) as months (number)
-        )
+    from {{ of_days(this, 'month_on', 'needed') }} as standing
+    where month_on not in (select changed.month_on from changed)
     {%- endif %}
 ),
 

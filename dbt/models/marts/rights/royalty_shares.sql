@@ -38,7 +38,7 @@ rules as (
 ),
 
 fees as (
-    select * from {{ ref('int_fees') }}
+    select * from {{ of_days(ref('int_fees'), 'month_on', 'asked') }} as any_fees
     where month_on in (select asked.month_on from asked)
 ),
 
@@ -119,7 +119,7 @@ payable as (
             (payable_months.payable_count + payable_months.payable_intentional_count)
             * case when boosted.artist_id is null then 1 else 2 end
         ) as weighted_count
-    from {{ ref('payable_months') }} as payable_months
+    from {{ of_days(ref('payable_months'), 'month_on', 'asked') }} as payable_months
     left join {{ ref('stg_tracks') }} as tracks on payable_months.track_id = tracks.track_id
     left join boosted on payable_months.month_on = boosted.month_on and tracks.artist_id = boosted.artist_id
     where payable_months.month_on in (select asked.month_on from asked) and payable_months.payable_count <> 0
