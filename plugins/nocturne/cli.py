@@ -700,6 +700,8 @@ night_at: "03:00"                # local time at which the night starts
 #   stream_min_ms: 30000
 #   stream_rule: gte             # gt where exactly 30 seconds are no stream
 #   session_gap_seconds: [{{value: 1800}}, {{from: 2027-01-01, value: 1200}}]
+#   pool_share: 0.52             # the share of net revenue that is split among rights holders
+#   noise_genres: white noise, nature sounds, silence      # what must last two minutes to be paid for
 
 sources:
   # Files below the sources' root (`nocturne settings` names it). With {{day}} in the location each day is a delivery of its own.
