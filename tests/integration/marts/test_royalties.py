@@ -243,3 +243,34 @@ def test_a_right_of_the_territory_takes_the_place_of_that_of_everywhere_else_fro
     assert held["DE", "theirs"] == 1
     assert held["DE", "ours"] == Decimal("0.75")
     assert ("FR", "theirs") not in held
+
+
+def test_who_tells_neither_tiers_nor_what_is_artificial_has_pools_all_the_same(new_world: Callable[[Tenant], World]) -> None:
+    world = new_world(make_tenant("untold", ("plays", "rights", "payments"), rules={"payable_min_streams": 1, "pool_share": 0.5}))
+    world.add("plays", play("one", "2026-01-10", "song", "l", country="SE", tier=None))
+    world.add("rights", right("song", "alpha", 0.5))
+    pay(world, "l", "2026-01-10", 10.01)
+    world.night(TODAY)
+    assert [row["artificial_count"] for row in world.mart("payable_months")] == [None, None]
+    assert {row["holder_id"]: (row["tier"], row["user_centric_amount"]) for row in world.mart("royalty_shares")} == {
+        "(unassigned)": ("unknown", Decimal("2.51")),
+        "alpha": ("unknown", Decimal("2.50")),
+    }
+    assert {(row["market_share_ratio"], row["market_share_reason"][:4]) for row in world.mart("market_months")} == {(None, "only")}
+    world.add("plays", play("late", "2026-01-11", "song", "m", country="SE", tier=None))
+    world.night(TODAY)
+    assert differences(world, TODAY) == []
+
+
+def test_units_of_sales_alone_say_that_they_know_no_streams(new_world: Callable[[Tenant], World]) -> None:
+    world = new_world(make_tenant("shop", ("sales", "tracks")))
+    world.add("tracks", {"track_id": "single", "title": "Single", "artist_id": "the band", "release_id": "album"})
+    sale = {"sale_id": "s", "sold_on": date(2026, 1, 5), "track_id": "single", "unit_count": 3, "net_amount": 1, "currency": "EUR"}
+    world.add("sales", sale)
+    world.night(TODAY)
+    (row,) = world.mart("unit_months")
+    assert [row[name] for name in ("release_id", "unit_count", "paid_stream_count")] == ["album", Decimal("0.3"), None]
+    assert row["missing_reason"] == "no plays are delivered"
+    world.rows["tracks"][0]["release_id"] = "another"
+    world.night(TODAY)
+    assert differences(world, TODAY) == []

@@ -10,11 +10,15 @@ union
 
 select {{ month_of('sales.sold_on') }} as month_on
 from {{ ref('stg_touched_rows') }} as touched
-inner join {{ ref('stg_sales') }} as sales
-    on
-        touched.touched_row ->> 'release_id' = sales.release_id
-        or touched.touched_row ->> 'track_id' = sales.track_id
-where touched.dataset in ('tracks', 'releases')
+inner join {{ ref('stg_sales') }} as sales on touched.touched_row ->> 'release_id' = sales.release_id
+where touched.dataset = 'releases'
+
+union
+
+select {{ month_of('sales.sold_on') }} as month_on
+from {{ ref('stg_touched_rows') }} as touched
+inner join {{ ref('stg_sales') }} as sales on touched.touched_row ->> 'track_id' = sales.track_id
+where touched.dataset = 'tracks'
 
 union
 
