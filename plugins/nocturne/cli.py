@@ -484,7 +484,7 @@ def ask_metrics(given: Arguments) -> int:
         filters=[Filter.parse(text) for text in given.where], order=_words(given.order), limit=given.limit, offset=given.offset,
     )  # fmt: skip
     if given.sql:
-        print(answer.sql, file=sys.stderr)
+        print(answer.statement.text.as_string(), dict(answer.statement.values), file=sys.stderr)
     if given.format == "table" and given.output is None:
         table = _table(*(column.name for column in answer.columns))
         for row in answer.rows:

@@ -2,8 +2,8 @@
 
 `contracts/marts.yml` holds what is promised; a mart's description in dbt says which version it is (`config: {meta: {version: 2}}`; without
 a word: 1). A change that breaks what reads a mart (a column gone, another type, another grain) needs a new version; what only adds is
-taken. dbt's own enforced contracts would hold the same at every build, and cost every night (see `benchmarks/RESULTS.md`): here a test of
-the code holds it once.
+taken. dbt's own enforced contracts know of no earlier version, want every type written beside its column, and make a whole build cost a
+seventh more (see `benchmarks/RESULTS.md`): here a test of the code holds the promise once.
 """
 
 from __future__ import annotations

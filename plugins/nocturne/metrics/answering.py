@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Any
 
 from nocturne.metrics.asking import Choices, Filter, Published, Question, TimeRange, choices
-from nocturne.metrics.compiling import Compiler
+from nocturne.metrics.compiling import Compiler, Statement
 from nocturne.metrics.declarations import AddsUp, Catalogue, Source, Unit
 from nocturne.metrics.loading import load_catalogue, resolve
 from nocturne.postgres import SQL, Connection, Identifier, asking
@@ -34,7 +34,7 @@ class Column:
 class Answer:
     """Rows in the order asked. All of it is one publish of the marts: pages with the same `publish_id` fit each other.
 
-    `marts` were read; `notes` say what a reader must know; `has_more`: rows follow behind this page.
+    `marts` were read by `statement`; `notes` say what a reader must know; `has_more`: rows follow behind this page.
     """
 
     columns: tuple[Column, ...]
@@ -44,7 +44,7 @@ class Answer:
     business_day: date | None
     has_more: bool
     notes: tuple[str, ...]
-    sql: str
+    statement: Statement
 
 
 def execute_query(
@@ -66,19 +66,28 @@ def execute_query(
     """
     first, last = time_range
     question = Question(tuple(metrics), tuple(dimensions), first, last, tuple(filters), tuple(order), limit, offset)
-    catalogue = load_catalogue(settings.metrics, settings.dbt_project)
     with asking(settings, role=tenant.reader_role) as connection:
-        published = published_columns(connection, tenant)
-        found = choices(catalogue, tenant, question, published)
-        chosen = _cheapest(connection, catalogue, tenant, question, found)
-        statement = Compiler(catalogue, tenant, question).statement(chosen)
-        rows = connection.execute(statement.text, statement.values).fetchall()
-        publish = _publish(connection, tenant)
-    columns = tuple(_column(catalogue, tenant, name) for name in (*question.dimensions, *question.metrics))
-    marts = tuple(dict.fromkeys(source.mart.name for source in chosen.values()))
-    page = tuple(tuple(row) for row in rows[:limit])
-    notes = tuple(_notes(catalogue, question, page))
-    return Answer(columns, page, marts, *publish, len(rows) > limit, notes, statement.text.as_string())
+        return answer(connection, load_catalogue(settings.metrics, settings.dbt_project), tenant, question)
+
+
+def answer(connection: Connection, catalogue: Catalogue, tenant: Tenant, question: Question) -> Answer:
+    """Answer a question on a connection of `asking` that is open: for who asks several of one snapshot. Raises as `execute_query` does."""
+    found = choices(catalogue, tenant, question, published_columns(connection, tenant))
+    chosen = _cheapest(connection, catalogue, tenant, question, found)
+    statement = Compiler(catalogue, tenant, question).statement(chosen)
+    rows = connection.execute(statement.text, statement.values).fetchall()
+    page = tuple(tuple(row) for row in rows[: question.limit])
+    publish_id, business_day = _publish(connection, tenant)
+    return Answer(
+        columns=tuple(_column(catalogue, tenant, name) for name in (*question.dimensions, *question.metrics)),
+        rows=page,
+        marts=tuple(dict.fromkeys(source.mart.name for source in chosen.values())),
+        publish_id=publish_id,
+        business_day=business_day,
+        has_more=len(rows) > question.limit,
+        notes=tuple(_notes(catalogue, question, page)),
+        statement=statement,
+    )
 
 
 def published_columns(connection: Connection, tenant: Tenant) -> Published:

@@ -17,7 +17,7 @@ from nocturne.metrics.shapes import Step
 from nocturne.postgres import SQL, Composable, Identifier, Literal, Placeholder
 from nocturne.tenants import Tenant
 
-_ROW, _AT_END, _AT_START = "m", "_ends_on", "_begins_on"
+_ROW, _AT_END, _AT_START, _WHO = "m", "_ends_on", "_begins_on", "_who"
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,37 @@ class Compiler:
     def part(self, told: Mapping[str, Source]) -> Composable:
         """What one mart tells: its measures by the dimensions asked."""
         source = next(iter(told.values()))
-        dimensions = [*(self._time(name, source) if name in set(Step) else self._member(name, source) for name in self.question.dimensions)]
-        named = [SQL("{} AS {}").format(one, Identifier(name)) for one, name in zip(dimensions, self.question.dimensions, strict=True)]
+        names = [Identifier(name) for name in self.question.dimensions]
+        members = [self._time(name, source) if name in set(Step) else self._member(name, source) for name in self.question.dimensions]
+        tests = [*self._tests(source), *self._any_of([one.where for one in told.values()])]
+        where = SQL(" WHERE ") + SQL(" AND ").join(tests) if tests else SQL("")
+        rows = self._rows(source, told) + self._joins(source) + where
+        dimensions = [SQL("{} AS {}").format(one, name) for one, name in zip(members, names, strict=True)]
+        counted = {one.column for one in told.values() if one.take == "distinct"}
+        if len(counted) == 1:
+            return self._once_each(counted.pop(), told, dimensions, rows)
         measures = [
             SQL("{} AS {}").format(self._measure(self.catalogue.metrics[name], one), Identifier(name)) for name, one in told.items()
         ]
-        tests = [*self._tests(source), *self._any_of([one.where for one in told.values()])]
-        return SQL("SELECT {} FROM {}{}{}{} HAVING count(*) > 0").format(
-            SQL(", ").join([*named, *measures]),
-            self._rows(source, told),
-            self._joins(source),
-            SQL(" WHERE ") + SQL(" AND ").join(tests) if tests else SQL(""),
-            SQL(" GROUP BY ") + SQL(", ").join(Literal(n + 1) for n in range(len(named))) if named else SQL(""),
+        return SQL("SELECT {} FROM {}{} HAVING count(*) > 0").format(SQL(", ").join([*dimensions, *measures]), rows, _grouped(len(names)))
+
+    def _once_each(self, column: str, told: Mapping[str, Source], dimensions: Sequence[Composable], rows: Composable) -> Composable:
+        """Who is counted once is folded first: PostgreSQL hashes that, where it would sort every group for a `count(DISTINCT)`."""
+        names = [SQL("{}").format(Identifier(name)) for name in self.question.dimensions]
+        first, then = [], []
+        for name, one in told.items():
+            metric, of = self.catalogue.metrics[name], Identifier(name)
+            if one.take == "distinct":
+                tests = [self._condition(test) for test in one.where] or [SQL("true")]
+                first.append(SQL("bool_or({}) AS {}").format(SQL(" AND ").join(tests), of))
+                then.append(SQL("count({}) FILTER (WHERE {}) AS {}").format(Identifier(_WHO), of, of))
+            else:
+                first.append(SQL("{} AS {}").format(self._measure(metric, one), of))
+                then.append(SQL("sum({})::{} AS {}").format(of, statement_type(metric.unit), of))
+        who = SQL("{} AS {}").format(self._column(column), Identifier(_WHO))
+        folded = SQL("SELECT {} FROM {}{}").format(SQL(", ").join([*dimensions, who, *first]), rows, _grouped(len(names) + 1))
+        return SQL("SELECT {} FROM ({}) AS folded{} HAVING count(*) > 0").format(
+            SQL(", ").join([*names, *then]), folded, _grouped(len(names))
         )
 
     # rows ------------------------------------------------------------------------------------------------------------
@@ -244,6 +263,11 @@ def _value_type(metric: Metric) -> SQL:
 def _divided(unit: Unit, of: Composable, over: Composable) -> Composable:
     form = "round({} / nullif({}, 0), 6)" if unit is Unit.AMOUNT else "{}::double precision / nullif({}, 0)"
     return SQL(form).format(of, over)
+
+
+def _grouped(count: int) -> Composable:
+    """GROUP BY the first columns, if there are any."""
+    return SQL(" GROUP BY ") + SQL(", ").join(Literal(n + 1) for n in range(count)) if count else SQL("")
 
 
 def _alike(filters: Iterable[Filter]) -> list[list[Filter]]:

@@ -1,0 +1,191 @@
+"""How long people wait for the metrics: questions as they are asked, to the published marts of one tenant, each on a connection of its own.
+
+    history_plays   plays in the published marts; the marts are built and published by the night's own tasks
+    p50_ms ...      `execute_query` from question to rows: a new connection, declarations' checks, choice of marts by cost, SQL, rows
+    open_p50_ms ... the same on a connection that is open already (`answering.answer`)
+    compile_ms      the part of it that is ours: checks and SQL, without PostgreSQL
+
+Each question is asked with times and members drawn from a seed. The baseline sends the same SQL on one open connection.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from benchmarks import publish, throwaway_installation
+from benchmarks.marts import night
+from benchmarks.warehouse import tenant_of, world_of
+from nocturne.installation.database import EmbeddedDatabase
+from nocturne.ledger import MemoryMarks, migrate
+from nocturne.metrics import Answer, Filter, Question, execute_query, load_catalogue
+from nocturne.metrics.answering import answer, published_columns
+from nocturne.metrics.asking import choices
+from nocturne.metrics.compiling import Compiler
+from nocturne.postgres import asking, fetch, provision
+from nocturne.settings import Settings
+from nocturne.tenants import Tenant
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One kind of question: words as at the terminal, days that it looks back (0: all), the dimension of which one member is asked."""
+
+    metrics: str
+    by: str
+    days: int
+    member: str | None = None
+    order: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How it is called in the results."""
+        return f"{self.metrics} by {self.by or 'nothing'}, {self.days or 'all'} days" + (f", one {self.member}" if self.member else "")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Milliseconds of each question: as it is asked, on an open connection, and of its SQL alone; rows of the answers and their digest."""
+
+    waited: dict[str, list[float]]
+    opened: list[float]
+    alone: list[float]
+    rows: int
+    digest: str
+
+
+QUESTIONS = (
+    Asked("dau wau mau stickiness", "day", 28),
+    Asked("play_count stream_count skip_rate completion_rate", "day", 90),
+    Asked("stream_count", "month", 0),
+    Asked("play_count avg_duration", "genre artist", 28),
+    Asked("stream_count", "artist_name", 28, order="-stream_count"),
+    Asked("stream_count skip_rate", "track title", 7, "country", "-stream_count"),
+    Asked("stream_count", "country month", 0),
+    Asked("stream_count", "day", 90, "genre"),
+    Asked("listeners streams_per_listener", "week", 90),
+    Asked("listeners", "month country", 0),
+    Asked("play_count listeners", "platform tier", 28),
+    Asked("mrr opening_mrr new_mrr expansion_mrr contraction_mrr churned_mrr reactivation_mrr arppu", "month", 0),
+    Asked("net_revenue refunds", "country month", 0),
+    Asked("held_streams", "holder month", 90),
+    Asked("retention_rate", "week_number", 0),
+    Asked("stream_count mrr net_revenue", "week", 90),
+)
+
+
+def drawn(asked: Asked, last: date, dice: random.Random, members: Mapping[str, Sequence[str]]) -> Question:
+    """A question of the kind, about a time that ends within the last month of history."""
+    until = last - timedelta(dice.randrange(28))
+    return Question(
+        tuple(asked.metrics.split()),
+        tuple(asked.by.split()),
+        until - timedelta(asked.days - 1) if asked.days else None,
+        until if asked.days else None,
+        filters=(Filter(asked.member, "=", dice.choice(members[asked.member])),) if asked.member else (),
+        order=(asked.order,) if asked.order else (),
+        limit=100 if asked.order else 10_000,
+    )
+
+
+def ask(question: Question, tenant: Tenant, settings: Settings) -> Answer:
+    """Ask it as people do."""
+    return execute_query(
+        tenant, settings, question.metrics, question.dimensions, (question.first, question.last), filters=question.filters,
+        order=question.order, limit=question.limit,
+    )  # fmt: skip
+
+
+def measure(tenant: Tenant, settings: Settings, last: date, rounds: int) -> Measured:
+    """Ask every kind of question so many times."""
+    dice, digest, rows = random.Random(7), hashlib.sha256(), 0
+    members = {name: [str(row[0]) for row in execute_query(tenant, settings, ["play_count"], [name]).rows] for name in ("country", "genre")}
+    waited: dict[str, list[float]] = {asked.name: [] for asked in QUESTIONS}
+    opened, alone = [], []
+    catalogue = load_catalogue(settings.metrics, settings.dbt_project)
+    for _ in range(rounds):
+        questions = [(asked.name, drawn(asked, last, dice, members)) for asked in QUESTIONS]
+        for name, question in questions:
+            started = time.perf_counter()
+            told = ask(question, tenant, settings)
+            waited[name].append((time.perf_counter() - started) * 1_000)
+            digest.update(repr(told.rows).encode())
+            rows += len(told.rows)
+        with asking(settings, role=tenant.reader_role) as connection:
+            for _, question in questions:
+                started = time.perf_counter()
+                told = answer(connection, catalogue, tenant, question)
+                opened.append((time.perf_counter() - started) * 1_000)
+                started = time.perf_counter()
+                connection.execute(told.statement.text, told.statement.values).fetchall()
+                alone.append((time.perf_counter() - started) * 1_000)
+    return Measured(waited, opened, alone, rows, digest.hexdigest())
+
+
+def compile_ms(tenant: Tenant, settings: Settings) -> float:
+    """Milliseconds of checks and SQL of a question, in the median."""
+    catalogue, spent = load_catalogue(settings.metrics, settings.dbt_project), []
+    with asking(settings, role=tenant.reader_role) as connection:
+        published = published_columns(connection, tenant)
+    for _ in range(20):
+        for asked in QUESTIONS:
+            started = time.perf_counter()
+            question = Question(tuple(asked.metrics.split()), tuple(asked.by.split()))
+            found = choices(catalogue, tenant, question, published)
+            chosen = {part: next(iter(sources.values())) for part, sources in found.sources.items()}
+            Compiler(catalogue, tenant, question).statement(chosen).text.as_string()
+            spent.append((time.perf_counter() - started) * 1_000)
+    return statistics.median(spent)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that so large a share of `values` does not exceed."""
+    return round(sorted(values)[min(len(values) - 1, int(len(values) * share))], 1)
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plays-a-day", type=int, default=3_500)
+    parser.add_argument("--days", type=int, default=120)
+    parser.add_argument("--rounds", type=int, default=12)
+    arguments = parser.parse_args()
+    world = world_of(arguments.plays_a_day * arguments.days, arguments.days)
+    tenant, marks = tenant_of(world), MemoryMarks()
+    with throwaway_installation() as settings:
+        EmbeddedDatabase(settings).start()
+        migrate(settings)
+        provision(tenant, settings)
+        night(tenant, world, world.days, settings, marks)
+        plays = fetch(settings, f"SELECT count(*) AS plays FROM {tenant.marts_schema}.plays", role=tenant.reader_role)[0]["plays"]
+        (asked_plays,) = execute_query(tenant, settings, ["play_count"]).rows[0]
+        assert asked_plays == plays, "the metric counts what the mart holds"
+        measured = measure(tenant, settings, world.days[-1], arguments.rounds)
+        compiled = compile_ms(tenant, settings)
+    every = [one for times in measured.waited.values() for one in times]
+    results = {
+        "history_plays": plays,
+        "questions": len(every),
+        "rows": measured.rows,
+        "p50_ms": percentile(every, 0.50),
+        "p95_ms": percentile(every, 0.95),
+        "p99_ms": percentile(every, 0.99),
+        "open_p50_ms": percentile(measured.opened, 0.50),
+        "open_p95_ms": percentile(measured.opened, 0.95),
+        "compile_ms": round(compiled, 2),
+        "p50_ms_by_question": {name: percentile(times, 0.50) for name, times in measured.waited.items()},
+        "answers_sha256": measured.digest,
+    }
+    baselines = {"sql_alone_p50_ms": percentile(measured.alone, 0.50), "sql_alone_p95_ms": percentile(measured.alone, 0.95)}
+    ratios = {"open_p50_vs_sql_alone": round(percentile(measured.opened, 0.50) / percentile(measured.alone, 0.50), 2)}
+    publish("query", params=vars(arguments), results=results, baselines=baselines, ratios=ratios)
+
+
+if __name__ == "__main__":
+    main()
