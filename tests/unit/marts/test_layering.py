@@ -71,11 +71,23 @@ def test_every_mart_is_public_and_of_a_group_with_an_owner(manifest: dict[str, N
             assert (node["access"], node["group"]) == ("protected", None), name
 
 
-def test_every_mart_and_column_says_what_it_is_and_the_grain_comes_last(models: Nodes) -> None:
+def test_every_model_says_what_it_is_and_the_grain_comes_last(models: Nodes) -> None:
+    """Steps on the way are told in `intermediate.yml` and `staging.yml`: a line each."""
+    assert [node["name"] for node in models.values() if not re.search(r"One row an? [^.]+\.$", node["description"].strip())] == []
+
+
+def test_every_column_of_a_mart_says_what_it_means(models: Nodes) -> None:
+    """Those of staging are told at the source."""
     for name, node in models.items():
         if layer(name, models) == "marts":
-            assert re.search(r"One row an? [^.]+\.$", node["description"].strip()), name
+            assert node["columns"], name
             assert [column for column, told in node["columns"].items() if not told["description"].strip()] == [], name
+
+
+def test_every_column_of_a_source_says_what_it_means(manifest: dict[str, Nodes]) -> None:
+    for name, node in manifest["sources"].items():
+        assert node["columns"], name
+        assert [column for column, told in node["columns"].items() if not told["description"].strip()] == [], name
 
 
 def test_what_is_promised_is_what_is_described(models: Nodes) -> None:
