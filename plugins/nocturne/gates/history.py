@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from math import log
+from math import log, sqrt
 from statistics import median
 
 SAME_WEEKDAYS = 8  # how many earlier batches of the same weekday are looked at
@@ -18,6 +19,8 @@ SMALL = 20  # below so many usual rows, a share of them says nothing
 MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 FAR_BELOW = 5.0  # spreads: days without a holiday or an outage do not come so far down
 FEW_FOR_A_MIX = 100  # below so many rows, the shares of countries and platforms are chance
+STEPS = 20  # parts of equal numbers of rows into which the quantiles of a column cut it
+_CHANCE = 1.63  # of the Kolmogorov-Smirnov statistic times the root of the rows: one sample in a hundred lies beyond
 _RARE = 1e-3  # a share that is never thought to be smaller: a value that was nearly never there is no distribution
 
 
@@ -96,6 +99,30 @@ def stability_index(mix: Mapping[str, float], usual: Mapping[str, float]) -> flo
     known[""] = max(0.0, 1 - sum(known.values()))
     pairs = [(max(share, _RARE), max(usual.get(value, 0.0), _RARE)) for value, share in known.items()]
     return sum((now - was) * log(now / was) for now, was in pairs)
+
+
+def distance(one: Sequence[float], other: Sequence[float]) -> float:
+    """The Kolmogorov-Smirnov distance of two columns, from their quantiles (0, 1/STEPS, ..., 1): exact to 1/STEPS."""
+    points = {*one, *other}
+    return max(abs(_below(one, point) - _below(other, point)) for point in points)
+
+
+def _below(quantiles: Sequence[float], point: float) -> float:
+    """The share of a column's rows that are not above a point."""
+    return bisect_right(quantiles, point) / len(quantiles)
+
+
+def shift(spread: Sequence[float], past: Sequence[Sequence[float]], rows: int) -> float | None:
+    """How far a column's values lie from the usual ones beyond twice what its own past did, and beyond chance.
+
+    1 is another unit: no value is where values used to be. The usual is the median of each quantile. None while too little is known.
+    """
+    recent = past[-ALL_DAYS:]
+    if len(past) < ENOUGH_DAYS or rows < FEW_FOR_A_MIX:
+        return None
+    usual = [median(points) for points in zip(*recent, strict=True)]
+    swings = max(distance(one, usual) for one in recent)
+    return distance(spread, usual) - 2 * swings - _CHANCE / sqrt(rows)
 
 
 def skew(mix: Mapping[str, float], past: Sequence[Mapping[str, float]], rows: int) -> float | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from nocturne.datasets import Dataset
-from nocturne.gates.history import SMALL, Past, skew, usual_mix, usual_rows, usual_share
+from nocturne.gates.history import SMALL, STEPS, Past, shift, skew, usual_mix, usual_rows, usual_share
 from nocturne.gates.suites import MEASURES
 from nocturne.lake import BATCH, Connection, Table, name
 from nocturne.ledger import Mark
@@ -41,6 +42,8 @@ class Batch:
 
 
 MIXED = ("country", "platform")
+MEASURED = ("ms_played", "duration_ms", "amount")
+"""Columns whose values are compared with those of the days before: another unit is valid row by row."""
 _VALUES_KEPT = 12
 
 
@@ -49,24 +52,26 @@ class Profile:
     """What is remembered of a batch, for those that come after it.
 
     The share of rows with a value, of the columns that have any; the shares of the commonest values (and, under "", of all others) of the
-    columns whose mix is watched; the share of rows that name an unknown track (None: nobody can say).
+    columns whose mix is watched; the share of rows that name an unknown track (None: nobody can say); the quantiles of measured columns.
     """
 
     filled: Mapping[str, float] = field(default_factory=dict)
     mixes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     unknown_tracks: float | None = None
+    spreads: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Profile:
         """The profile that a mark tells."""
-        return cls(facts.get("filled", {}), facts.get("mixes", {}), facts.get("unknown_tracks"))
+        return cls(facts.get("filled", {}), facts.get("mixes", {}), facts.get("unknown_tracks"), facts.get("spreads", {}))
 
     @property
     def facts(self) -> dict[str, Any]:
         """As a mark tells it."""
         mixes = {"mixes": {column: dict(mix) for column, mix in self.mixes.items()}} if self.mixes else {}
         unknown = {} if self.unknown_tracks is None else {"unknown_tracks": self.unknown_tracks}
-        return {"filled": dict(self.filled), **mixes, **unknown}
+        spreads = {"spreads": {column: list(spread) for column, spread in self.spreads.items()}} if self.spreads else {}
+        return {"filled": dict(self.filled), **mixes, **unknown, **spreads}
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class Counts:
     filled: Mapping[str, int]
     values: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     unknown_tracks: int | None = None
+    spreads: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def profile(self) -> Profile:
@@ -85,6 +91,7 @@ class Counts:
             {column: round(count / self.rows, 4) for column, count in self.filled.items() if count},
             {column: _mix(values) for column, values in self.values.items() if values},
             None if self.unknown_tracks is None or not self.rows else round(self.unknown_tracks / self.rows, 4),
+            self.spreads,
         )
 
 
@@ -103,7 +110,10 @@ def count(
     columns = [column.name for column in dataset.columns]
     mixed = [column for column in MIXED if column in dataset.by_name]
     parts = [batch.id for batch in batches]
+    measured = [column for column in MEASURED if column in dataset.by_name]
+    shares = f"[{', '.join(str(step / STEPS) for step in range(STEPS + 1))}]"
     asked = [*(f"count({name(column)})" for column in columns), *(f"histogram({name(column)})" for column in mixed)]
+    asked += [f"quantile_disc({name(column)}::DOUBLE, {shares})" for column in measured]
     rows = bronze.scan(BATCH, *columns, parts=parts)
     found = connection.execute(f"SELECT {BATCH}, count(*), {', '.join(asked)} FROM {rows} GROUP BY {BATCH}").fetchall()
     unknown = _unknown(connection, bronze, parts, tracks) if tracks and "track_id" in dataset.by_name else None
@@ -111,8 +121,9 @@ def count(
         batch: Counts(
             total,
             dict(zip(columns, values, strict=False)),
-            {column: dict(mix or {}) for column, mix in zip(mixed, values[len(columns) :], strict=True)},
+            {column: dict(mix or {}) for column, mix in zip(mixed, values[len(columns) :], strict=False)},
             None if unknown is None else unknown.get(batch, 0),
+            {column: found for column, found in zip(measured, values[len(columns) + len(mixed) :], strict=True) if found},
         )
         for batch, total, *values in found
     }
@@ -158,6 +169,7 @@ def measure(
     drop, dropped = _largest_drop(counts, [one.filled for one in past])
     rise, risen = _rise(counts, [one.unknown_tracks for one in past if one.unknown_tracks is not None])
     skewness, skewed = _largest_skew(counts, [one.mixes for one in past])
+    shifted, moved = _largest_shift(counts, [one.spreads for one in past])
     values = {
         # An empty delivery is ordinary only as long as the history does not speak against it.
         "rows": None if may_be_empty and ratio is None and not batch.rows else batch.rows,
@@ -170,10 +182,11 @@ def measure(
         "fill_drop": drop,
         "unknown_tracks_rise": rise,
         "skew": skewness,
+        "shift": shifted,
     }
     volume = f"{batch.rows} rows, usual are {usual.rows:.0f}" if usual else ""
     notes = dict.fromkeys(("rows_to_floor", "rows_to_usual", "state_to_usual", "rows_deviation"), volume)
-    notes |= {"empty_required_count": ", ".join(empty), "fill_drop": dropped, "unknown_tracks_rise": risen, "skew": skewed}
+    notes |= {"empty_required_count": ", ".join(empty), "fill_drop": dropped, "unknown_tracks_rise": risen, "skew": skewed, "shift": moved}
     notes["rows"] = f"{batch.left_out} were left out by the source's condition" if batch.left_out else ""
     return Measured(values, notes)
 
@@ -224,4 +237,16 @@ def _largest_skew(counts: Counts, past: Sequence[Mapping[str, Mapping[str, float
         moved = max(mix, key=lambda value: (mix[value] - usual.get(value, 0.0), value))
         note = f"{column} {moved or 'of other values'}: {mix[moved]:.1%} of {rows} rows, usual are {usual.get(moved, 0.0):.1%}"
         found.append((beyond, note))
+    return max(found, default=(None, ""))
+
+
+def _largest_shift(counts: Counts, past: Sequence[Mapping[str, Sequence[float]]]) -> tuple[float | None, str]:
+    """The largest shift of a measured column, and what its middle was and is. None: not enough is known."""
+    found: list[tuple[float, str]] = []
+    for column, spread in counts.spreads.items():
+        earlier = [one[column] for one in past if column in one]
+        beyond = shift(spread, earlier, counts.filled.get(column, 0))
+        if beyond is not None:
+            usual = median(one[STEPS // 2] for one in earlier)
+            found.append((beyond, f"{column}: the middle value is {spread[STEPS // 2]:g}, usual is {usual:g}"))
     return max(found, default=(None, ""))

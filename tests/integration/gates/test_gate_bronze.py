@@ -301,6 +301,17 @@ def test_what_was_found_of_a_batch_is_kept_also_when_it_is_stopped(bronze: Bronz
     assert [one.score for one in table_days(bronze.marks.judgements(bronze.tenant, FIRST, NIGHT))] == [1]
 
 
+def test_another_unit_is_warned_of_though_every_row_is_possible(bronze: Bronze) -> None:
+    days = [FIRST + timedelta(days=number) for number in range(9)]
+    for number, day in enumerate(days):
+        unit = 1 if number == 8 else 1_000
+        bronze.load("plays", "app", day, plays(day, 200, ms_played=lambda n, unit=unit: (30 + n) * unit))
+    (warning,) = bronze.gate().warnings
+    assert "shift; max_value=0.2" in warning
+    assert "ms_played: the middle value is 129, usual is 129000" in warning
+    assert f"app/{days[8]}" in warning
+
+
 def test_two_thresholds_of_one_question_are_two_checks(bronze: Bronze) -> None:
     bronze.load("plays", "app", FIRST, plays(FIRST, 100, _problems=lambda n: ["ms_played: 'x' is no BIGINT"] if n < 3 else []))
     bronze.gate()

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from nocturne.gates.history import Past, Usual, skew, usual_mix, usual_rows, usual_share
+from nocturne.gates.history import STEPS, Past, Usual, distance, shift, skew, usual_mix, usual_rows, usual_share
 from nocturne.gates.measures import Batch, Counts, Measured, Profile, measure
 
 FIRST = date(2026, 1, 5)  # a Monday
@@ -88,6 +88,7 @@ def test_an_ordinary_batch() -> None:
         "fill_drop": 0.0,
         "unknown_tracks_rise": None,
         "skew": None,
+        "shift": None,
     }
 
 
@@ -199,3 +200,28 @@ def test_unknown_tracks_are_counted_against_the_usual() -> None:
 def test_a_profile_is_what_its_mark_tells() -> None:
     for profile in (with_mix(0.5), Profile({"a": 0.5}, unknown_tracks=0.0), Profile()):
         assert Profile.of(profile.facts) == profile
+
+
+USUAL = [float(point) for point in range(0, 210, 10)]
+
+
+def test_the_distance_of_two_columns_is_that_of_their_distributions() -> None:
+    assert distance(USUAL, USUAL) == 0
+    assert distance(USUAL, [point / 1000 for point in USUAL]) >= 0.9
+    assert distance(USUAL, [point + 1000 for point in USUAL]) == 1
+    assert distance(USUAL, [point + 50 for point in USUAL]) == pytest.approx(0.25, abs=1 / STEPS)
+    assert distance([0.0] * 21, [0.0] * 15 + [float(point) for point in range(1, 7)]) == pytest.approx(0.3, abs=1 / STEPS)
+
+
+def test_another_unit_is_a_shift_and_the_usual_swing_is_none() -> None:
+    past = [[point * (1 + day % 3 / 20) for point in USUAL] for day in range(10)]
+    assert shift([point / 1000 for point in USUAL], past, 1_000) == pytest.approx(0.8, abs=0.15)
+    ordinary = shift([point * 1.07 for point in USUAL], past, 1_000)
+    assert ordinary is not None
+    assert ordinary < 0
+
+
+def test_a_shift_is_unknown_of_few_rows_and_of_a_young_source() -> None:
+    assert shift(USUAL, [USUAL] * 6, 1_000) is None
+    assert shift(USUAL, [USUAL] * 7, 99) is None
+    assert shift(USUAL, [USUAL] * 7, 100) == pytest.approx(-0.163)
