@@ -2,6 +2,7 @@
 
 clean_nights, false_stops, false_warnings   undamaged worlds (weekends, growth and outages of some hours are no damage): what was
                                             stopped or warned of by a check of volume, mix or columns
+rows_recall                                 43 kinds of damage to the rows of a day, landed, loaded and gated (see `damaged_rows`)
 recall, by kind                             deliveries damaged one at a time: stopped (cut off), or stopped or told (all kinds)
 
 A world is written by the simulator, landed, loaded and gated as at night. A damaged delivery is then its own counts with rows taken away or
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from benchmarks import publish, throwaway_installation
+from benchmarks.damaged_rows import shares, tried
 from nocturne.bronze import load_bronze
 from nocturne.datasets import DATASETS
 from nocturne.errors import GateFailed
@@ -121,7 +123,8 @@ def counts_of(batch: Batch, profile: Profile) -> Counts:
     """The counts that a profile was made of."""
     values = {column: {value: round(share * batch.rows) for value, share in mix.items()} for column, mix in profile.mixes.items()}
     unknown = None if profile.unknown_tracks is None else round(profile.unknown_tracks * batch.rows)
-    return Counts(batch.rows, {column: round(share * batch.rows) for column, share in profile.filled.items()}, values, unknown)
+    filled = {column: round(share * batch.rows) for column, share in profile.filled.items()}
+    return Counts(batch.rows, filled, values, unknown, profile.spreads)
 
 
 Damage = Callable[[Batch, Counts], tuple[Batch, Counts]]
@@ -138,7 +141,7 @@ def cut_to(share: float) -> Damage:
         }
         rows = round(batch.rows * share)
         unknown = None if counts.unknown_tracks is None else round(counts.unknown_tracks * share)
-        return replace(batch, rows=rows), Counts(rows, less, mixes, unknown)
+        return replace(batch, rows=rows), Counts(rows, less, mixes, unknown, counts.spreads)
 
     return damage
 
@@ -203,6 +206,9 @@ def main() -> None:
                     if counts.unknown_tracks is not None:
                         damaged = history.measured(*other_tracks(batch, counts), may_be_empty)
                         hits.setdefault("told_other_tracks", []).append(found(checks, damaged, "stop", "warn"))
+    with throwaway_installation() as settings:
+        world = world_of(SHAPES[0], 11, 45)
+        damaged_rows = shares(tried(tenant_of(world), world, settings))
     recall = {f"{kind}_ratio": round(sum(found) / len(found), 4) for kind, found in hits.items()}
     publish(
         "mutation",
@@ -215,6 +221,7 @@ def main() -> None:
             "false_warnings": warnings,
             "damaged_batches": sum(map(len, hits.values())),
             "recall": recall,
+            "rows_recall": damaged_rows,
         },
     )
 
