@@ -13,7 +13,7 @@ from nocturne.tenants import Tenant
 from tests.integration.marts.reference import differences
 from tests.integration.marts.world import World, local, make_tenant
 
-BEGINS, ADDED, TODAY = date(2026, 1, 1), date(2026, 2, 10), date(2026, 3, 1)
+BEGINS, ADDED, TODAY = date(2026, 1, 6), date(2026, 2, 10), date(2026, 3, 1)
 DATASETS = ("plays", "tracks", "playlists", "playlist_tracks")
 NUMBERS = itertools.count()
 Effects = dict[tuple[str, str, date], dict[str, Any]]
@@ -63,6 +63,8 @@ def fill(world: World) -> None:
     ):
         change(world, track, day)
     change(world, "alone", BEGINS + timedelta(14), playlist="second")
+    for week in (0, 7):  # deliveries begin on a Tuesday: a genre's share of the second week has no whole week before it
+        hear(world, "fresh", BEGINS + timedelta(week), 1)
     change(world, "treated", ADDED, playlist="mine")
     change(world, "treated", ADDED - timedelta(14), playlist="forgotten")
     change(world, "treated", ADDED + timedelta(15), playlist="forgotten")
@@ -146,6 +148,11 @@ def test_what_has_no_effect_says_why(effects: Effects) -> None:
     assert effects["top", "alone", ADDED]["control_count"] == 0
     assert effects["second", "alone", BEGINS + timedelta(14)]["unknown_because"] == "no_streams_before"
     assert effects["top", "late", TODAY - timedelta(13)]["streams_before_14d"] is None
+
+
+def test_a_week_after_half_a_week_of_deliveries_has_no_change(world: World) -> None:
+    weeks = {row["week_on"]: row["stream_share_change"] for row in world.mart("genre_weeks") if row["genre"] == "pop"}
+    assert weeks[BEGINS + timedelta(6)] is None
 
 
 def test_a_window_that_ends_is_told_that_night_and_not_before(world: World) -> None:
