@@ -64,7 +64,7 @@ def world(new_world: Callable[[Tenant], World]) -> World:
     fill(made, A_SUNDAY)
     random_world(made, 11, date(2026, 1, 1), date(2026, 2, 20), plays=150)
     crowd = Randomness(29, listeners=30)
-    for dataset, rows in crowd.listening(made.tenant, date(2026, 3, 1), A_SUNDAY, 300).items():
+    for dataset, rows in crowd.listening(made.tenant, date(2026, 3, 1), A_SUNDAY, 400).items():
         made.add(dataset, *rows)
     made.night(A_SUNDAY)
     return made
