@@ -4,11 +4,14 @@
     incremental_strategy='replace',
     unique_key=['month_on', 'territory', 'tier', 'holder_id'],
     indexes=[{'columns': ['month_on', 'territory', 'tier', 'holder_id'], 'unique': true}],
+    pre_hook='set local enable_nestloop = off',
     meta={
         'scope': {'relation': 'int_changed_royalty_months', 'columns': {'month_on': 'month_on'}},
         'day': 'month_on',
     }
 ) }}
+{#- The planner takes what the payers of a month heard for one row, and would go through all rights for each of its streams: here it may
+    join by hash or by order alone (a look into an index by `lateral` stays one). -#}
 {%- set changed_months = ref('int_changed_royalty_months') %}
 {%- set pool = 'month_on, territory, tier' %}
 
