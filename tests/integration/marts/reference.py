@@ -123,7 +123,7 @@ class Marts:
         if self.has("payments") or self.has("ad_impressions"):
             found["revenue_days"] = self._revenue()
             subscribing = self._subscribing(found) if self.has("subscription_events", "plans") else None
-            found |= reference_revenue.Revenue(self.rows, self._rate, subscribing).all()
+            found |= reference_revenue.Revenue(self.rows, self.rate, subscribing).all()
         if self.has("statements"):
             found["statement_months"] = self._statements()
         found["reconciliation_days"] = self._counts()
@@ -608,7 +608,7 @@ class Marts:
 
     def _acquisition(self, periods: list[Row]) -> dict[str, Table]:
         return reference_acquisition.Acquisition(
-            self.rows, periods, self.today, self.tenant.currency, self._rate, self.rule, self.week_of
+            self.rows, periods, self.today, self.tenant.currency, self.rate, self.rule, self.week_of
         ).all()
 
     def _revenue(self) -> Table:
