@@ -48,7 +48,7 @@ class Revenue:
                 is_refund = row["status"] == "refunded"
                 amount, tax = Decimal(str(row["amount"])), Decimal(str(row.get("tax_amount") or 0))
                 taken = (Decimal(0), amount, -tax) if is_refund else (amount, Decimal(0), tax)
-                key = (row["paid_on"], row.get("country") or "ZZ", self._tier(row["listener_key"], row["paid_on"]), "subscription")
+                key = (row["paid_on"], row.get("country") or "ZZ", self._tier(row.get("listener_key"), row["paid_on"]), "subscription")
                 self._take(found, key, taken, row["currency"])
         for row in self.rows.get("ad_impressions", []):
             key = (row["shown_on"], row.get("country") or "ZZ", "free", "advertising")
