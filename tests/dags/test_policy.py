@@ -88,6 +88,7 @@ def test_a_person_says_in_a_form_what_is_taken_back(folder: Path) -> None:
     more = dag.get_task("steer_marts")._extra(None, context)
     assert more == {"action": "roll back", "publish_id": 7, "reason": "wrong prices", "asked": "d/r", "by": "Airflow's run r"}
     assert [task.task_id for task in parse("maintenance.py")["first_label__maintenance"].topological_sort()] == [
+        "pack_landing",
         "tidy_lake",
         "trim_journal",
     ]

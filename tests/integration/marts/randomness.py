@@ -160,8 +160,7 @@ class Randomness:
             at = local(f"{first + timedelta(dice.randrange((last - first).days + 1))}T{dice.choice(('00:00', '23:59'))}")
             row = {"change_id": self.name("change"), "changed_at": at, "change": dice.choice(("added", "added", "removed"))}
             changes.append(row | {"playlist_id": f"list-{dice.randrange(4)}", "track_id": dice.choice(self.tracks)})
-        releases = [{"release_id": f"release-{n}", "title": f"Release {n}", "released_on": first + timedelta(n)} for n in range(2)]
-        return {"playlists": playlists, "playlist_tracks": changes, "releases": releases}
+        return {"playlists": playlists, "playlist_tracks": changes}
 
     def money(self, first: date, last: date) -> dict[str, list[Row]]:
         """Lives of subscriptions with lapses around the grace, payments, impressions, statements."""

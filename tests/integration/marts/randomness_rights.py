@@ -15,7 +15,7 @@ def fill(world: World, dice: random.Random, first: date, last: date) -> None:
     complete(world, dice)
     flag(world, dice, 6)
     for number in range(3):
-        world.add("releases", release(dice, f"release-{number}"))
+        world.add("releases", release(dice, f"release-{number}", first))
     for row in world.rows["tracks"]:
         row["release_id"] = dice.choice(("release-0", "release-1", "release-missing", None))
     sell(world, dice, first, last, 15)
@@ -36,7 +36,7 @@ def upset(world: World, dice: random.Random, first: date, last: date) -> None:
     if dice.random() < 0.4:
         dice.choice(world.rows["tracks"])["release_id"] = "release-2"
     if dice.random() < 0.3:
-        world.rows["releases"][0] = world.complete("releases", release(dice, "release-0"))
+        world.rows["releases"][0] = world.complete("releases", release(dice, "release-0", first))
 
 
 def complete(world: World, dice: random.Random) -> None:
@@ -61,9 +61,10 @@ def flag(world: World, dice: random.Random, count: int) -> None:
         )
 
 
-def release(dice: random.Random, name: str) -> Row:
-    """A release of some artist."""
-    return {"release_id": name, "title": name.title(), "artist_id": dice.choice(("artist-0", "artist-1", None))}
+def release(dice: random.Random, name: str, first: date) -> Row:
+    """A release of some artist, on one of the first days or on a day that nobody tells."""
+    released_on = dice.choice((first, first + timedelta(1), None))
+    return {"release_id": name, "title": name.title(), "artist_id": dice.choice(("artist-0", "artist-1", None)), "released_on": released_on}
 
 
 def sell(world: World, dice: random.Random, first: date, last: date, count: int) -> None:

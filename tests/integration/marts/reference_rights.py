@@ -333,7 +333,9 @@ class _Rights:
                     if subscription == row.get("subscription_id") and on <= row["paid_on"]
                 ]
                 tier = max(begun, key=lambda one: one[0])[1] if begun else None
-                self._take(found, row, row["paid_on"], tier or "unknown", row.get("listener_key"), -net if row["status"] == "refunded" else net)
+                self._take(
+                    found, row, row["paid_on"], tier or "unknown", row.get("listener_key"), -net if row["status"] == "refunded" else net
+                )
         for row in self.rows.get("ad_impressions", []):
             self._take(found, row, row["shown_on"], "free", "", Fraction(str(row["revenue_amount"])))
         return found
