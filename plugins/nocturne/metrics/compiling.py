@@ -167,8 +167,9 @@ class Compiler:
         only = SQL(" FILTER (WHERE {})").format(SQL(" AND ").join(tests)) if tests else SQL("")
         form = {"rows": "count(*)", "sum": "sum({})", "count": "sum({}::integer)", "distinct": "count(DISTINCT {})", "value": "max({})"}
         column = [] if source.take == "rows" else [self._column(source.column)]
-        taken = SQL(form[source.take]).format(*column) + only
-        return taken if source.take == "value" else SQL("({})::{}").format(taken, kind)
+        if source.less:
+            column = [SQL("{} - {}").format(*column, self._column(source.less))]
+        return SQL("({})::{}").format(SQL(form[source.take]).format(*column) + only, kind)
 
     def _condition(self, condition: Condition) -> Composable:
         column = self._column(condition.column)
@@ -178,12 +179,15 @@ class Compiler:
     def _metric(self, name: str) -> Composable:
         metric = self.catalogue.metrics[name]
         if metric.adds_up is AddsUp.RATIO:
-            made = _divided(metric.unit, SQL("{}").format(Identifier(str(metric.of))), SQL("{}").format(Identifier(str(metric.over))))
+            of = SQL("{}").format(Identifier(str(metric.of)))
+            if metric.times > 1:
+                of = SQL("{} * {}").format(of, Literal(metric.times))
+            made = _divided(metric.unit, of, SQL("{}").format(Identifier(str(metric.over))))
         elif metric.adds_up is AddsUp.SHARE:
             rest = [Identifier(one) for one in self.question.dimensions if one not in metric.within]
             over = SQL("PARTITION BY {}").format(SQL(", ").join(rest)) if rest else SQL("")
-            of = Identifier(str(metric.of))
-            made = _divided(metric.unit, SQL("{}").format(of), SQL("sum({}) OVER ({})").format(of, over))
+            part = Identifier(str(metric.of))
+            made = _divided(metric.unit, SQL("{}").format(part), SQL("sum({}) OVER ({})").format(part, over))
         else:
             return SQL("{}").format(Identifier(name))
         return SQL("{} AS {}").format(made, Identifier(name))
@@ -195,7 +199,7 @@ class Compiler:
             if name in told:
                 columns.append(SQL("{}").format(Identifier(name)))
             else:
-                columns.append(SQL("NULL::{} AS {}").format(_value_type(self.catalogue.metrics[name]), Identifier(name)))
+                columns.append(SQL("NULL::{} AS {}").format(statement_type(self.catalogue.metrics[name].unit), Identifier(name)))
         return SQL("SELECT {} FROM {}").format(SQL(", ").join(columns), Identifier(f"part_{number}"))
 
     # tests -----------------------------------------------------------------------------------------------------------
@@ -255,13 +259,8 @@ def statement_type(unit: Unit) -> SQL:
     return SQL(unit.sql)
 
 
-def _value_type(metric: Metric) -> SQL:
-    # A mean or ratio that stands for itself has the type of its column.
-    return SQL("double precision") if metric.adds_up is AddsUp.NEVER and metric.unit is Unit.RATIO else statement_type(metric.unit)
-
-
 def _divided(unit: Unit, of: Composable, over: Composable) -> Composable:
-    form = "round({} / nullif({}, 0), 6)" if unit is Unit.AMOUNT else "{}::double precision / nullif({}, 0)"
+    form = "round({} / nullif({}, 0), 6)" if unit is Unit.AMOUNT else "({})::double precision / nullif({}, 0)"
     return SQL(form).format(of, over)
 
 

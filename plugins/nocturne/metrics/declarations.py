@@ -67,7 +67,8 @@ class Source:
     """Where a metric's rows stand in one mart, and what is taken of them.
 
     `take` is `rows` (count them), `sum`, `count` (rows in which a boolean is true), `distinct` or `value`, of `column`; `time` is the
-    column that dates them; by the dimensions `not_by` this mart does not tell what the metric means.
+    column that dates them; by the dimensions `not_by` this mart does not tell what the metric means. `less` is a column that is taken off
+    what is summed; `lasts` says how long a row lasts where the mart's name does not.
     """
 
     mart: Shape
@@ -76,16 +77,21 @@ class Source:
     where: tuple[Condition, ...]
     time: str | None
     not_by: frozenset[str]
+    less: str | None = None
+    lasts: Step | None = None
 
     @property
     def step(self) -> Step:
         """How long one of its rows lasts."""
+        if self.lasts:
+            return self.lasts
         return self.mart.step if self.time == self.mart.time else Step.DAY
 
     @property
     def columns(self) -> frozenset[str]:
         """The mart's columns that it reads, those of dimensions apart."""
         named = [self.column, *(condition.column for condition in self.where), *([self.time] if self.time else [])]
+        named += [self.less] if self.less else []
         return frozenset(name for name in named if name != "*")
 
 
@@ -122,6 +128,7 @@ class Metric:
     sources: tuple[Source, ...]
     of: str | None
     over: str | None
+    times: int
     within: tuple[str, ...]
     dimensions: tuple[str, ...]
     requires: tuple[str, ...]

@@ -13,6 +13,7 @@
           activity_days: {sum: play_count}
           plays: {count: rows}          rows, or a boolean column; also distinct: <column>, value: <column>
         of, over                        of a ratio: two metrics; of a share: `of` and `within`, the dimensions that make the whole
+        times: 1000                     what a ratio is multiplied by: of a thousand impressions                 (optional)
         dimensions: [country, genre]    by which it may be asked (a ratio: what both have, unless it says less)
         requires: [week_number]         dimensions without which it does not add up                              (optional)
         window: 28 days                 of a distinct count                                                      (optional)
@@ -22,7 +23,8 @@
         instead: ...                    of what does not add up: what to ask
         version: 1                      raised with each change of the meaning
 A source takes also `where` (a list of tests: `column`, `not column`, `column known`, `column > 0`, `column = word`), `time` (another date
-column than the mart's own) and `not_by` (dimensions that mean something else in this mart).
+column than the mart's own), `not_by` (dimensions that mean something else in this mart), `less` (a column that is taken off the one summed)
+and `lasts` (month: a row is of a month, though the mart's name does not say so).
 
 `metrics/dimensions.yml` names dimensions, and the marts of facts that give others' rows more columns. A dimension that it does not name is
 a column of that very name.
@@ -46,7 +48,7 @@ _NEXT = "Correct the declaration; nothing is answered until it is right (`noctur
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TEST = re.compile(r"(?P<not>not )?(?P<column>[a-z][a-z0-9_]*)(?: (?P<known>known)| (?P<positive>> 0)| = (?P<word>[A-Za-z0-9_ -]+))?")
 _FIELDS = (
-    "title", "formula", "unit", "adds_up", "from", "of", "over", "within", "dimensions", "requires", "window", "needs", "owner",
+    "title", "formula", "unit", "adds_up", "from", "of", "over", "times", "within", "dimensions", "requires", "window", "needs", "owner",
     "boundaries", "unknown", "instead", "version",
 )  # fmt: skip
 _TAKES: Mapping[AddsUp, tuple[str, ...]] = {
@@ -148,7 +150,8 @@ def _metric(name: str, node: Node, domain: str, owner: str, shapes: Mapping[str,
     return Metric(
         name=name, domain=domain, title=fields["title"].text(), formula=fields["formula"].text(),
         unit=Unit(fields["unit"].word([unit.value for unit in Unit], "unit")), adds_up=adds_up, sources=sources,
-        of=text("of"), over=text("over"), within=texts("within"), dimensions=texts("dimensions"), requires=texts("requires"),
+        of=text("of"), over=text("over"), times=fields["times"].whole() if "times" in fields else 1,
+        within=texts("within"), dimensions=texts("dimensions"), requires=texts("requires"),
         window=text("window"), needs=texts("needs"), owner=text("owner") or owner, boundaries=texts("boundaries"), unknown=text("unknown"),
         instead=text("instead"), version=fields["version"].whole(), place=node.place,
     )  # fmt: skip
@@ -161,7 +164,8 @@ def _check_fields(node: Node, fields: Mapping[str, Node], adds_up: AddsUp) -> No
         wanted = wanted | {"instead"}
     if missing := sorted(wanted - fields.keys()):
         raise node.fail(f"a metric that adds up by {adds_up} needs {', '.join(missing)}")
-    if idle := sorted(({"from", "of", "over", "within"} & fields.keys()) - wanted):
+    may = wanted | ({"times"} if adds_up is AddsUp.RATIO else set())
+    if idle := sorted(({"from", "of", "over", "times", "within"} & fields.keys()) - may):
         raise fields[idle[0]].fail(f"{idle[0]} says nothing of a metric that adds up by {adds_up}")
 
 
@@ -169,7 +173,7 @@ def _source(mart: str, node: Node, adds_up: AddsUp, shapes: Mapping[str, Shape])
     if mart not in shapes:
         raise node.fail(f"there is no mart {mart!r}; there are {', '.join(sorted(shapes))}")
     shape, takes = shapes[mart], _TAKES[adds_up]
-    fields = node.fields(allowed=(*takes, "where", "time", "not_by"))
+    fields = node.fields(allowed=(*takes, "where", "time", "not_by", "less", "lasts"))
     taken = [take for take in takes if take in fields]
     if len(taken) != 1:
         raise node.fail(f"of a metric that adds up by {adds_up}, a mart gives one of {', '.join(takes)}")
@@ -183,7 +187,11 @@ def _source(mart: str, node: Node, adds_up: AddsUp, shapes: Mapping[str, Shape])
         raise node.fail(f"{mart} has no date column, and so no {adds_up} value")
     not_by = frozenset(fields["not_by"].texts()) if "not_by" in fields else frozenset()
     literal = cast("Literal['rows', 'sum', 'count', 'distinct', 'value']", take)
-    return Source(shape, literal, "*" if take == "rows" else column, where, time, not_by)
+    if "less" in fields and take != "sum":
+        raise fields["less"].fail("less says nothing where nothing is summed")
+    less = fields["less"].word(tuple(shape.columns), f"column of {mart}") if "less" in fields else None
+    lasts = Step(fields["lasts"].word([Step.WEEK.value, Step.MONTH.value], "length of a row")) if "lasts" in fields else None
+    return Source(shape, literal, "*" if take == "rows" else column, where, time, not_by, less, lasts)
 
 
 def _condition(node: Node, shape: Shape) -> Condition:

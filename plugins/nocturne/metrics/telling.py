@@ -21,7 +21,7 @@ _HOW = {
 def how(metric: Metric) -> str:
     """How it adds up, in words."""
     of = {
-        AddsUp.RATIO: f" ({metric.of} / {metric.over})",
+        AddsUp.RATIO: f" ({metric.of} / {metric.over}{f' x {metric.times:,}' if metric.times > 1 else ''})",
         AddsUp.SHARE: f" ({metric.of} of one {metric.within[0]} / of all)" if metric.within else "",
         AddsUp.NEVER: f" (window: {metric.window})" if metric.window else "",
     }.get(metric.adds_up, "")

@@ -55,6 +55,12 @@ def test_a_column_of_a_mart_is_a_dimension_without_another_word(tmp_path: Path) 
     assert loaded(tmp_path, declared).metrics["loud_plays"].dimensions == ("reason_end",)
 
 
+def test_a_row_lasts_as_long_as_the_source_says(tmp_path: Path) -> None:
+    declared = NEW.replace("track_days: {sum: play_count}", "royalty_statement_lines: {count: rows, lasts: month}")
+    metric = loaded(tmp_path, declared.replace("[country]", "[holder_id]")).metrics["loud_plays"]
+    assert metric.steps == (Step.MONTH, Step.QUARTER, Step.YEAR)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "line", "says"),
     [
@@ -85,6 +91,10 @@ def test_a_column_of_a_mart_is_a_dimension_without_another_word(tmp_path: Path) 
         ),
         ("adds_up: sum", "adds_up: never", 5, "needs instead"),
         ("domain: newest", "domain: other", 1, "the file of domain newest must say so"),
+        ("{sum: play_count}", "{sum: play_count, less: skip_cuont}", 10, "there is no column of track_days 'skip_cuont'"),
+        ("{sum: play_count}", "{count: rows, less: skip_count}", 10, "less says nothing where nothing is summed"),
+        ("{sum: play_count}", "{sum: play_count, lasts: year}", 10, "there is no length of a row 'year'; there are week, month"),
+        ("adds_up: sum", "adds_up: sum\n    times: 1000", 9, "times says nothing of a metric that adds up by sum"),
         ("loud_plays:", "country:", 5, "country is a dimension's name already"),
         ("loud_plays:", "Loud-Plays:", 5, "is no name for a metric"),
         ("[plays]", "[plays", 13, "did not find expected"),
