@@ -30,10 +30,13 @@ from nocturne.settings import PROJECT
 from nocturne.tenants import Tenant
 from tests.integration.marts.randomness import random_world
 from tests.integration.marts.reference import expected
-from tests.integration.marts.reference_metrics import COUNTED, MEMBER, counted, stretch
-from tests.integration.marts.world import Row, World, make_tenant
+from tests.integration.marts.reference_metrics import ADDED, COLUMN, COUNTED, DIVIDED, MEMBER, STANDING, added, counted, rows_of, stretch
+from tests.integration.marts.world import Row, World, local, make_tenant
 
 FIRST, LAST = date(2026, 1, 1), date(2026, 5, 10)
+WHOLE_MONTHS = date(2026, 4, 30)
+PINS = {"experiment": "e1"}
+"""Members of which one alone is asked, where it is not number 1."""
 CATALOGUE = load_catalogue(PROJECT / "metrics", PROJECT / "dbt")
 Table = dict[tuple[Any, ...], Row]
 
@@ -46,6 +49,15 @@ def world(new_world: Callable[[Tenant], World]) -> World:
         made.add("subscription_events", *dice.subscription(f"payer-{n}", f"of-payer-{n}", FIRST, LAST))
     for dataset, rows in dice.money(FIRST, LAST).items():
         made.add(dataset, *(rows if dataset != "subscription_events" else ()))
+    left = {"listener_key": "won-and-lost", "subscription_id": "of-won-and-lost", "plan_id": "basic"}
+    paid = {"period_from_on": date(2025, 12, 20), "period_to_on": date(2026, 1, 20)}
+    made.add(
+        "subscription_events",
+        left | paid | {"event_id": "won", "event_type": "started", "occurred_at": local("2025-12-20T10:00")},
+        left | {"event_id": "lost", "event_type": "ended", "occurred_at": local("2026-01-20T10:00")},
+    )
+    exposure = {"experiment_id": "e1", "listener_key": "won-and-lost", "variant": "treatment", "exposed_at": local("2025-12-19T10:00")}
+    made.add("exposures", exposure)
     made.rows["payments"][0]["status"] = "refunded"
     made.rows["payments"][0]["amount"] = 12
     made.rows["payments"][0]["currency"] = "EUR"
@@ -111,6 +123,87 @@ def test_a_metric_of_plays_is_what_its_definition_says_by_everything(world: Worl
         assert [key for key in wanted if not alike(found[key], wanted[key])] == [], by
 
 
+def steps_of(name: str, mart: str) -> list[Step]:
+    """The lengths of time by which a metric may be asked and by which the reference's mart tells it."""
+    told = (Step.MONTH, Step.YEAR) if mart.endswith("_months") else (Step.DAY, Step.WEEK, Step.MONTH, Step.YEAR)
+    return [step for step in CATALOGUE.steps(CATALOGUE.metrics[name]) if step in told]
+
+
+@pytest.mark.parametrize("name", sorted(ADDED))
+def test_a_metric_of_a_mart_is_the_sum_of_what_its_definition_says(world: World, reference: dict[str, Table], name: str) -> None:
+    metric = CATALOGUE.metrics[name]
+    rows = rows_of(ADDED[name][0], reference)
+    members = [one for one in metric.dimensions if COLUMN.get(one) in rows[0]]
+    required = list(metric.requires)
+    splits = [
+        (*required,),
+        *((*required, one) for one in members if one not in required),
+        *((*required, step) for step in steps_of(name, ADDED[name][0])),
+    ]
+    for by in splits:
+        found = {key: value for key, value in table(ask(world, name, " ".join(by)), len(by)).items() if value is not None}
+        wanted = added(name, rows, by)
+        assert found == wanted, by
+        assert wanted, "the world has rows of it"
+
+
+@pytest.mark.parametrize("name", sorted(DIVIDED))
+def test_a_ratio_is_one_of_sums(world: World, reference: dict[str, Table], name: str) -> None:
+    metric = CATALOGUE.metrics[name]
+    of, over, times = DIVIDED[name]
+    splits = [(*metric.requires,), *((*metric.requires, step) for step in steps_of(name, ADDED[of][0]))]
+    for by in splits:
+        found = {key: value for key, value in table(ask(world, name, " ".join(by)), len(by)).items() if value is not None}
+        above, below = added(of, rows_of(ADDED[of][0], reference), by), added(over, rows_of(ADDED[over][0], reference), by)
+        wanted = {key: float(above[key]) * times / float(below[key]) for key in above if below.get(key)}
+        assert wanted, by
+        assert {key: float(value) for key, value in found.items()} == pytest.approx(wanted, abs=1e-6), by
+
+
+@pytest.mark.parametrize("name", sorted(STANDING))
+def test_what_stands_for_itself_is_told_as_it_stands(world: World, reference: dict[str, Table], name: str) -> None:
+    mart, column, by = STANDING[name]
+    found = {key: value for key, value in table(ask(world, name, " ".join(by)), len(by)).items() if value is not None}
+    rows = rows_of(mart, reference)
+    wanted = {tuple(row[COLUMN.get(one, one)] for one in by): row[column] for row in rows if row[column] is not None}
+    assert wanted, "the world has rows of it"
+    assert {key: float(value) for key, value in found.items()} == pytest.approx(
+        {key: float(value) for key, value in wanted.items()}, abs=1e-6
+    )
+
+
+def test_a_pool_counts_once_and_not_once_a_holder(world: World, reference: dict[str, Table]) -> None:
+    pools = {(row["month_on"], row["territory"], row["tier"]): row["pool_amount"] for row in rows_of("royalty_shares", reference)}
+    assert len(pools) < len(reference["royalty_shares"])
+    assert table(ask(world, "royalty_pool", "month territory tier"), 3) == pools
+    by_model = "pro_rata_royalties user_centric_royalties artist_centric_royalties"
+    assert ask(world, f"royalty_pool {by_model}").rows == ((sum(pools.values()),) * 4,)
+
+
+def test_what_was_issued_is_asked_by_its_month(world: World) -> None:
+    issued = table(ask(world, "issued_pro_rata issued_lines", "month"), 1)
+    assert [key for (key,) in issued] == [date(2026, month, 1) for month in range(1, 5)]
+    assert sum(lines for _, lines in issued.values()) == len(world.mart("royalty_statement_lines"))
+    with pytest.raises(QueryRefused, match="stands by month and cannot be told by day"):
+        ask(world, "issued_pro_rata", "day")
+
+
+def test_arpu_is_of_one_instant(world: World, reference: dict[str, Table]) -> None:
+    months = {(row["month_on"],): row["arpu_amount"] for row in rows_of("subscription_months", reference)}
+    found = table(ask(world, "arpu", "month", FIRST, LAST), 1)
+    assert found == {key: value for key, value in months.items() if key[0] >= FIRST}
+
+
+def test_subscribers_of_a_month_are_those_of_its_last_day(world: World, reference: dict[str, Table]) -> None:
+    rows = rows_of("plan_days", reference)
+    for name in ("paying", "trial", "grace", "churned"):
+        wanted = {(stretch("month", day),): 0 for day in {row["day_on"] for row in rows}}
+        for (month,) in wanted:
+            last = max(row["day_on"] for row in rows if stretch("month", row["day_on"]) == month)
+            wanted[month,] = sum(row[f"{name}_count"] for row in rows if row["day_on"] == last)
+        assert table(ask(world, f"{name}_listeners", "month"), 1) == wanted
+
+
 def test_a_time_takes_in_both_its_ends(world: World, plays: list[Row]) -> None:
     first, last = date(2026, 1, 10), date(2026, 2, 3)
     wanted = sum(first <= play["played_on"] <= last for play in plays)
@@ -140,11 +233,15 @@ def test_every_mart_that_can_tell_a_metric_tells_the_same(world: World, name: st
     """Whichever mart costs least is asked: so none may say something else."""
     metric, told = CATALOGUE.metrics[name], 0
     steps = {AddsUp.NEVER: ("day",)}.get(metric.adds_up, ("month", "day"))
-    asked = [(*some, *steps[:1]) for some in [(), *((one,) for one in metric.dimensions), tuple(metric.dimensions[:2])]]
+    asked = [
+        ((*some, *steps[:1]), last)
+        for some in [(), *((one,) for one in metric.dimensions), tuple(metric.dimensions[:2])]
+        for last in (LAST, WHOLE_MONTHS)  # marts of months tell nothing of a part of one
+    ]
     with asking(world.settings, role=world.tenant.reader_role) as connection:
         published = published_columns(connection, world.tenant)
-        for by in asked:
-            question = Question((name,), by, FIRST, LAST)
+        for by, last in asked:
+            question = Question((name,), by, FIRST, last)
             try:
                 found = choices(CATALOGUE, world.tenant, question, published)
             except QueryRefused:
@@ -161,7 +258,7 @@ def test_every_mart_that_can_tell_a_metric_tells_the_same(world: World, name: st
 @pytest.mark.parametrize("name", [name for name, metric in CATALOGUE.metrics.items() if metric.adds_up is AddsUp.SUM])
 def test_what_adds_up_adds_up_to_the_whole_over_every_dimension(world: World, name: str) -> None:
     metric = CATALOGUE.metrics[name]
-    pinned = [f"{required}=1" for required in metric.requires]
+    pinned = [f"{required}={PINS.get(required, '1')}" for required in metric.requires]
     steps = [step for step in CATALOGUE.steps(metric) if step is not Step.WEEK or Step.MONTH not in CATALOGUE.steps(metric)]
     whole = next(iter(ask(world, name, where=pinned).rows), (None,))
     for by in [(), *((step,) for step in steps), *((one,) for one in metric.dimensions)]:
@@ -334,7 +431,9 @@ def test_the_cheapest_mart_that_can_tell_it_is_read(world: World) -> None:
         for mart in ("activity_days", "track_days", "plays", "genre_days", "listener_days"):
             connection.execute(statement(f"ANALYZE {world.tenant.marts_schema}.{mart}"))
     assert ask(world, "play_count", "month").marts == ("activity_days",)
-    assert ask(world, "play_count", "platform").marts == ("plays",)
+    assert ask(world, "play_count", "platform").marts == ("platform_days",)
+    assert ask(world, "play_count", "context_type").marts == ("plays",)
+    assert ask(world, "held_streams", "territory holder month").marts == ("market_months",)
     assert ask(world, "play_count listeners", "country").marts == ("plays",)
     assert set(ask(world, "play_count mrr net_revenue", "month").marts) == {"activity_days", "mrr_days", "revenue_days"}
 
