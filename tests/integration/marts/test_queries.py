@@ -554,7 +554,7 @@ def test_a_page_without_rows_has_the_types_of_one_with_rows(world: World) -> Non
     def kinds(answer: Answer) -> Sequence[Any]:
         return pq.read_schema(io.BytesIO(as_parquet(answer))).types[1:]
 
-    asked = "play_count net_revenue avg_duration held_streams mau skip_rate", "day"
+    asked = "play_count net_revenue avg_duration held_streams mau skip_rate virality play_time_p90 ecpm arpu", "day"
     assert kinds(ask(world, *asked, first=date(1990, 1, 1), last=date(1990, 1, 2))) == kinds(ask(world, *asked))
 
 
