@@ -31,7 +31,6 @@ COPY plugins plugins
 COPY ml ml
 COPY dbt dbt
 COPY expectations expectations
-COPY metrics metrics
 COPY dags dags
 # The code belongs to root: no process of ours can change what it runs.
 RUN /opt/venv/bin/python -m compileall -q plugins ml dags

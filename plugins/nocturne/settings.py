@@ -43,7 +43,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="NOCTURNE_", frozen=True, extra="forbid", env_ignore_empty=True)
 
-    project: Folder = Field(PROJECT, description="The folder with dags/, dbt/, contracts/, expectations/, metrics/, ml/ and plugins/.")
+    project: Folder = Field(PROJECT, description="The folder with dags/, dbt/, expectations/, ml/ and plugins/.")
     var: Folder = Field(PROJECT / "var", description="All state of this installation.")
     tenants: Folder = Field(PROJECT / "dags" / "tenants", description="The folder of the tenants' files.")
     lake: Folder | None = Field(None, description="The lake's root; default: var/lake.")
@@ -121,12 +121,12 @@ class Settings(BaseSettings):
     @property
     def metrics(self) -> Path:
         """The declarations of the metrics."""
-        return self.project / "metrics"
+        return self.dbt_project / "metrics"
 
     @property
     def contracts(self) -> Path:
         """What the marts promise, and to whom."""
-        return self.project / "contracts"
+        return self.dbt_project / "contracts"
 
     @property
     def postgres_address(self) -> str:

@@ -15,6 +15,8 @@ from nocturne.postgres import Connection, connect, exclusion, statement
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
 
+_SAID_OF_MARTS = {"metrics", "contracts"}
+"""Folders of dbt's project that tell of marts, and decide nothing in them."""
 TOUCHED = ("_touched", "_touched_listeners", "_touched_rows")
 """The warehouse's tables of what has changed since marts were published; each has `touched_at`."""
 
@@ -134,7 +136,7 @@ def is_touched_since(connection: Connection, tenant: Tenant, instant: datetime) 
 def fingerprint_of(tenant: Tenant, project: Path) -> str:
     """Digest of all that decides how marts are made, but not of what: dbt's project, the datasets' columns, the tenant's constants."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in project.rglob("*") if path.suffix in {".sql", ".yml"}):
+    for path in sorted(path for path in project.rglob("*") if path.suffix in {".sql", ".yml"} and path.parent.name not in _SAID_OF_MARTS):
         digest.update(f"{path.relative_to(project)}\0".encode() + path.read_bytes() + b"\0")
     shapes = [(dataset.name, _shape(dataset)) for dataset in tenant.datasets]
     constants = (tenant.currency, tenant.week_start, tenant.begins_on, tenant.sees_whole_market)

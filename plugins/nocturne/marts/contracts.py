@@ -1,6 +1,6 @@
 """What the published marts promise: columns, types and grain of each, by version.
 
-`contracts/marts.yml` holds what is promised; a mart's description in dbt says which version it is (`config: {meta: {version: 2}}`; without
+`dbt/contracts/marts.yml` holds the promises; a mart's description in dbt says which version it is (`config: {meta: {version: 2}}`; without
 a word: 1). A change that breaks what reads a mart (a column gone, another type, another grain) needs a new version; what only adds is
 taken. dbt's own enforced contracts know of no earlier version, want every type written beside its column, and make a whole build cost a
 seventh more (see `benchmarks/RESULTS.md`): here a test of the code holds the promise once.

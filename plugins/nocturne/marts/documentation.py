@@ -24,7 +24,7 @@ _ON_THE_PAGE: Mapping[str, str] = {
 def write_docs(settings: Settings, pages: Iterable[tuple[str, str]]) -> Path:
     """Write dbt's site of the project that all tenants share, with every dataset there is; its one file.
 
-    Reads the project, `contracts/` (the columns' types, and what reads the marts) and `pages`: (name of a docs block, Markdown), of which
+    Reads the project, `contracts/` in it (the columns' types, what reads the marts) and `pages`: (name of a docs block, Markdown), of which
     `__overview__` is the first that a reader sees. Works on a copy below `var/docs`: what is only told of marts must not make nights build
     them anew. A re-run writes it again. Raises BuildFailed with what dbt says.
     """
@@ -52,7 +52,7 @@ def write_manifest(settings: Settings, folder: Path) -> Path:
 def _copy(settings: Settings, folder: Path) -> Path:
     """The project with what only readers need: what reads the marts, and each mart's types and version."""
     project = folder / "project"
-    shutil.copytree(settings.dbt_project, project, ignore=shutil.ignore_patterns("target", "logs"))
+    shutil.copytree(settings.dbt_project, project, ignore=shutil.ignore_patterns("target", "logs", "metrics", "contracts"))
     shutil.copy(settings.contracts / "exposures.yml", project / "models")
     contracts = load_contracts(settings.contracts / "marts.yml")
     for path in (project / "models" / "marts").rglob("*.yml"):

@@ -1,4 +1,4 @@
-"""The metric layer: every number that people ask for, declared once (`metrics/*.yml`), and questions to it answered from published marts.
+"""The metric layer: every number that people ask for, declared once (`dbt/metrics/*.yml`), and questions answered from published marts.
 
     shapes         what marts look like, from dbt's YAML
     declarations   what a metric is, and how it adds up

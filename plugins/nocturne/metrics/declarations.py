@@ -1,4 +1,4 @@
-"""What a metric is, as `metrics/*.yml` declares it.
+"""What a metric is, as `dbt/metrics/*.yml` declares it.
 
 How a metric adds up says what may be made of it:
 

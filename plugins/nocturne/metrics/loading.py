@@ -1,6 +1,6 @@
 """The metrics' declarations, read strictly from YAML: an unknown column, mart, dimension or word is refused with file and line.
 
-`metrics/<domain>.yml`
+`dbt/metrics/<domain>.yml`
     domain: content                     the file's name
     owner: content team                 of its metrics; a metric may name another
     metrics:
@@ -26,7 +26,7 @@ A source takes also `where` (a list of tests: `column`, `not column`, `column kn
 column than the mart's own), `not_by` (dimensions that mean something else in this mart), `less` (a column that is taken off the one summed)
 and `lasts` (month: a row is of a month, though the mart's name does not say so).
 
-`metrics/dimensions.yml` names dimensions, and the marts of facts that give others' rows more columns. A dimension that it does not name is
+Its `dimensions.yml` names dimensions, and the marts of facts that give others' rows more columns. A dimension that it does not name is
 a column of that very name.
 """
 

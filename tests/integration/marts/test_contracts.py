@@ -19,7 +19,7 @@ from nocturne.tenants import Tenant
 from tests.integration.marts.world import World, make_tenant
 
 DAY = date(2026, 1, 3)
-PROMISED = PROJECT / "contracts" / "marts.yml"
+PROMISED = PROJECT / "dbt" / "contracts" / "marts.yml"
 WAS = Contract("days", 1, ("day_on",), {"day_on": "date", "amount": "numeric(24,6)"})
 
 
@@ -61,20 +61,19 @@ def test_what_only_adds_breaks_nobody() -> None:
 
 
 def test_a_breaking_change_is_not_written_over_a_promise(world: World, tmp_path: Path) -> None:
-    for folder in ("dbt", "contracts"):
-        shutil.copytree(PROJECT / folder, tmp_path / folder)
+    shutil.copytree(PROJECT / "dbt", tmp_path / "dbt")
     settings = world.settings.model_copy(update={"project": tmp_path})
-    before = (tmp_path / "contracts" / "marts.yml").read_text()
+    before = (tmp_path / "dbt" / "contracts" / "marts.yml").read_text()
     assert write_contracts(world.tenant, settings) == []
-    assert (tmp_path / "contracts" / "marts.yml").read_text() == before
+    assert (tmp_path / "dbt" / "contracts" / "marts.yml").read_text() == before
     table = f"{world.tenant.build_schema}.revenue_days"
     with connect(world.settings, role=world.tenant.owner_role) as connection:
         connection.execute(statement(f"ALTER TABLE {table} ALTER COLUMN net_amount TYPE double precision, ADD COLUMN tip_amount numeric"))
     with pytest.raises(SettingsError, match=r"revenue_days.net_amount was numeric\(24,6\) and is double precision"):
         write_contracts(world.tenant, settings)
-    assert (tmp_path / "contracts" / "marts.yml").read_text() == before
+    assert (tmp_path / "dbt" / "contracts" / "marts.yml").read_text() == before
     path = tmp_path / "dbt" / "models" / "marts" / "revenue" / "revenue.yml"
     path.write_text(path.read_text().replace("- name: revenue_days\n", "- name: revenue_days\n    config: {meta: {version: 2}}\n"))
     told = write_contracts(world.tenant, settings)
     assert told == ["revenue_days.net_amount was numeric(24,6) and is double precision", "revenue_days.tip_amount is new"]
-    assert load_contracts(tmp_path / "contracts" / "marts.yml")["revenue_days"].version == 2
+    assert load_contracts(tmp_path / "dbt" / "contracts" / "marts.yml")["revenue_days"].version == 2

@@ -32,7 +32,7 @@ def test_the_site_is_one_file_and_needs_no_database(tmp_path: Path) -> None:
 
 
 def test_every_metric_has_a_row_with_links_to_its_marts() -> None:
-    catalogue = load_catalogue(PROJECT / "metrics", PROJECT / "dbt")
+    catalogue = load_catalogue(PROJECT / "dbt" / "metrics", PROJECT / "dbt")
     rows = [line for line in telling.overview(catalogue).splitlines() if line.startswith("| `") and "` v" in line]
     assert len(rows) == len(catalogue.metrics)
     assert {row.count(" | ") for row in rows} == {4}

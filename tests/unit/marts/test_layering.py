@@ -18,7 +18,7 @@ from nocturne.reports.queries import QUERIES
 from nocturne.settings import PROJECT, load_settings
 
 DBT = PROJECT / "dbt"
-EXPOSURES = yaml.safe_load((PROJECT / "contracts" / "exposures.yml").read_text())["exposures"]
+EXPOSURES = yaml.safe_load((PROJECT / "dbt" / "contracts" / "exposures.yml").read_text())["exposures"]
 MAY_READ = {"staging": {"source"}, "intermediate": {"staging", "intermediate", "marts"}, "marts": {"staging", "intermediate", "marts"}}
 Nodes = dict[str, dict[str, Any]]
 
@@ -92,7 +92,7 @@ def test_every_column_of_a_source_says_what_it_means(manifest: dict[str, Nodes])
 
 def test_what_is_promised_is_what_is_described(models: Nodes) -> None:
     """Of each mart the columns, its grain and its version; the types are held where the marts are built."""
-    promised, told = load_contracts(PROJECT / "contracts" / "marts.yml"), described(DBT)
+    promised, told = load_contracts(PROJECT / "dbt" / "contracts" / "marts.yml"), described(DBT)
     marts = {node["name"]: set(node["columns"]) for name, node in models.items() if layer(name, models) == "marts"}
     assert {mart: set(one.columns) for mart, one in promised.items()} == marts, "`make contracts` writes what is new"
     assert {mart: (one.version, one.grain) for mart, one in promised.items()} == told
@@ -100,7 +100,7 @@ def test_what_is_promised_is_what_is_described(models: Nodes) -> None:
 
 def test_every_model_is_made_where_its_metrics_look(models: Nodes) -> None:
     names = {node["name"] for name, node in models.items() if layer(name, models) == "marts"}
-    catalogue = load_catalogue(PROJECT / "metrics", DBT)
+    catalogue = load_catalogue(PROJECT / "dbt" / "metrics", DBT)
     assert {source.mart.name for metric in catalogue.metrics.values() for source in metric.sources} <= names
 
 

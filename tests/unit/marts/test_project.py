@@ -115,3 +115,11 @@ def test_the_fingerprint_follows_every_file_of_the_project(tmp_path: Path) -> No
     changed = fingerprint_of(tenant(), tmp_path)
     (tmp_path / "models" / "one.sql").rename(tmp_path / "models" / "two.sql")
     assert len({before, changed, fingerprint_of(tenant(), tmp_path)}) == 3
+
+
+def test_what_is_only_said_of_marts_makes_no_build_whole(tmp_path: Path) -> None:
+    before = fingerprint_of(tenant(), tmp_path)
+    for folder in ("metrics", "contracts"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "new.yml").write_text("metrics: []")
+    assert fingerprint_of(tenant(), tmp_path) == before

