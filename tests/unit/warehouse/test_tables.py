@@ -10,13 +10,17 @@ from nocturne.settings import PROJECT
 from nocturne.warehouse.sources import source_yaml
 from nocturne.warehouse.tables import FACTS, Warehoused, _changes, table_of
 
+Standing = dict[str, tuple[str, str | None]]
+"""Column -> (PostgreSQL's name of its type, comment), as the catalogue tells it."""
 
-def text(table: Warehoused, there: dict[str, str | None] | None) -> list[str]:
+
+def text(table: Warehoused, there: Standing | None) -> list[str]:
     return [change.as_string(None) for change in _changes(table, there, "some_raw")]
 
 
-def stands(table: Warehoused) -> dict[str, str | None]:
-    return {"": table.description} | {name: description for name, _, description in table.columns}
+def stands(table: Warehoused) -> Standing:
+    columns = {name: (kind.replace("timestamptz", "timestamp with time zone"), told) for name, kind, told in table.columns}
+    return {"": ("", table.description), **columns}
 
 
 def test_the_source_file_in_the_project_is_what_the_declarations_say() -> None:
@@ -65,10 +69,21 @@ def test_a_new_column_is_added_and_a_changed_meaning_is_told() -> None:
     plays = table_of(DATASETS["plays"])
     there = stands(plays)
     del there["tier"]
-    there["country"] = "Something else."
+    there["country"] = "text", "Something else."
     changes = text(plays, there)
     assert changes[0] == 'ALTER TABLE "some_raw"."plays" ADD COLUMN "tier" text'
     assert [change.split(" IS ")[0] for change in changes[1:]] == [
         'COMMENT ON COLUMN "some_raw"."plays"."country"',
         'COMMENT ON COLUMN "some_raw"."plays"."tier"',
     ]
+
+
+def test_a_column_of_another_type_is_made_anew_with_its_comment() -> None:
+    plays = table_of(DATASETS["plays"])
+    there = stands(plays) | {"ms_played": ("text", dict((name, told) for name, _, told in plays.columns)["ms_played"])}
+    changes = text(plays, there)
+    assert changes[:2] == [
+        'ALTER TABLE "some_raw"."plays" DROP COLUMN "ms_played" CASCADE',
+        'ALTER TABLE "some_raw"."plays" ADD COLUMN "ms_played" bigint',
+    ]
+    assert [change.split(" IS ")[0] for change in changes[2:]] == ['COMMENT ON COLUMN "some_raw"."plays"."ms_played"']
