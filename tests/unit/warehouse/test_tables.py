@@ -80,7 +80,7 @@ def test_a_new_column_is_added_and_a_changed_meaning_is_told() -> None:
 
 def test_a_column_of_another_type_is_made_anew_with_its_comment() -> None:
     plays = table_of(DATASETS["plays"])
-    there = stands(plays) | {"ms_played": ("text", dict((name, told) for name, _, told in plays.columns)["ms_played"])}
+    there = stands(plays) | {"ms_played": ("text", {name: told for name, _, told in plays.columns}["ms_played"])}
     changes = text(plays, there)
     assert changes[:2] == [
         'ALTER TABLE "some_raw"."plays" DROP COLUMN "ms_played" CASCADE',
