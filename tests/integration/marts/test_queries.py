@@ -57,7 +57,8 @@ def world(new_world: Callable[[Tenant], World]) -> World:
         left | {"event_id": "lost", "event_type": "ended", "occurred_at": local("2026-01-20T10:00")},
     )
     exposure = {"experiment_id": "e1", "listener_key": "won-and-lost", "variant": "treatment", "exposed_at": local("2025-12-19T10:00")}
-    made.add("exposures", exposure)
+    controls = [exposure | {"listener_key": f"never-won-{number}", "variant": "control"} for number in range(4)]
+    made.add("exposures", exposure, *controls)
     made.rows["payments"][0]["status"] = "refunded"
     made.rows["payments"][0]["amount"] = 12
     made.rows["payments"][0]["currency"] = "EUR"
