@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,10 +15,11 @@ from nocturne.errors import BuildFailed, DatabaseUnavailable
 from nocturne.installation.database import EmbeddedDatabase
 from nocturne.marts.building import run_dbt
 from nocturne.postgres import connect, fetch, statement
-from nocturne.settings import PROJECT, Settings
+from nocturne.settings import Settings
 from nocturne.tenants import Tenant
 from tests.integration.marts.reference import differences
 from tests.integration.marts.world import World, local, make_tenant
+from tests.killing import Killer, environment
 
 DAY = date(2026, 1, 9)
 SMALL = ("plays", "tracks", "listeners", "subscription_events", "plans")
@@ -195,67 +195,16 @@ def test_a_publish_that_is_killed_anywhere_has_done_all_or_nothing(world: World)
     world.build(DAY)
     before, after = world.contents(), world.contents(world.tenant.build_schema)
     assert before != after
-    arguments = [sys.executable, "-c", _KILL, json.dumps(world.tenant.model_dump(mode="json", by_alias=True)), str(DAY)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    kills = 0
-    with subprocess.Popen(arguments, env=environment(world.settings), text=True, **pipes) as killer:
-        assert killer.stdin is not None
-        assert killer.stdout is not None
-        # one process forks a publisher after the other, each killed one boundary later than the one before
-        while killer.stdout.readline() == "killed\n":
-            kills += 1
+    with Killer(world.settings, world.tenant, DAY, "nocturne.marts:publish_marts", marks="nocturne.ledger:MemoryMarks") as killer:
+        for _ in killer:
             found = world.contents()
             assert found in (before, after)
             if found == after:
                 break
-            killer.stdin.write("on\n")
-            killer.stdin.flush()
-    assert kills > 40
+    assert killer.count > 40
     assert world.contents() == after
     assert world.publish(DAY).entries[0].skipped
     assert differences(world, DAY) == []
-
-
-_KILL = """
-import json, os, signal, sys
-from datetime import date
-from nocturne import postgres
-from nocturne.ledger import MemoryMarks
-from nocturne.marts import journal, publishing
-from nocturne.settings import load_settings
-from nocturne.tenants import Tenant
-
-tenant, day, settings = Tenant.model_validate(json.loads(sys.argv[1])), date.fromisoformat(sys.argv[2]), load_settings()
-boundary = 0
-while True:
-    boundary += 1
-    child = os.fork()
-    if not child:
-        left = boundary
-        def at_write(what):
-            global left
-            left -= 1
-            if not left:
-                os.kill(os.getpid(), signal.SIGKILL)
-        postgres.at_write = journal.at_write = publishing.at_write = at_write
-        publishing.publish_marts(tenant, day, settings, MemoryMarks())
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    print("killed" if os.WIFSIGNALED(status) else "done", flush=True)
-    if not os.WIFSIGNALED(status) or not sys.stdin.readline():
-        break
-"""
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    assert settings.master_key is not None
-    return {
-        "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": f"{PROJECT / 'plugins'}:{PROJECT}",
-        "NOCTURNE_VAR": str(settings.var),
-        "NOCTURNE_MASTER_KEY": settings.master_key.get_secret_value(),
-        "NOCTURNE_POSTGRES_PORT": str(settings.postgres_port),
-    }
 
 
 def test_what_a_tenant_does_not_deliver_does_not_exist_for_it(new_world: Callable[[Tenant], World]) -> None:

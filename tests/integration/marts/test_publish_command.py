@@ -11,8 +11,9 @@ import pytest
 from nocturne.cli import main
 from nocturne.ledger import Ledger
 from nocturne.tenants import Tenant
-from tests.integration.marts.test_publish import DAY, SMALL, attempt, environment, fill
+from tests.integration.marts.test_publish import DAY, SMALL, attempt, fill
 from tests.integration.marts.world import World, make_tenant
+from tests.killing import environment
 
 FILE = """\
 name: Publishing

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -19,8 +16,9 @@ from nocturne.postgres import connect, fetch, statement
 from nocturne.receipts import Receipt
 from nocturne.tenants import Tenant
 from tests.integration.marts.reference import differences
-from tests.integration.marts.test_publish import DAY, SMALL, attempt, environment, fill, reader
+from tests.integration.marts.test_publish import DAY, SMALL, attempt, fill, reader
 from tests.integration.marts.world import World, make_tenant
+from tests.killing import Killer
 
 Contents = dict[str, list[str]]
 QUESTIONS = map(str, count())
@@ -235,51 +233,12 @@ def test_a_rollback_that_is_killed_anywhere_has_done_all_or_nothing(world: World
 
     before, after = [states[2], [(0,)], [(3,)]], [states[0], [(1,)], [(4,)]]
     assert whole() == before
-    arguments = [sys.executable, "-c", _KILL, json.dumps(world.tenant.model_dump(mode="json", by_alias=True)), str(DAY)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    kills = 0
-    with subprocess.Popen(arguments, env=environment(world.settings), text=True, **pipes) as killer:
-        assert killer.stdin is not None
-        assert killer.stdout is not None
-        while killer.stdout.readline() == "killed\n":
-            kills += 1
+    told = {"publish_id": 1, "reason": "it was wrong", "asked": "once", "by": "Ada"}
+    with Killer(world.settings, world.tenant, DAY, "nocturne.marts:steer_marts", marks="nocturne.ledger:MemoryMarks", **told) as killer:
+        for _ in killer:
             found = whole()
             assert found in (before, after)
             if found == after:
                 break
-            killer.stdin.write("on\n")
-            killer.stdin.flush()
-    assert kills > 30
+    assert killer.count > 30
     assert whole() == after
-
-
-_KILL = """
-import json, os, signal, sys
-from datetime import date
-from itertools import count
-from nocturne import postgres
-from nocturne.ledger import MemoryMarks
-from nocturne.marts import journal, publishing, rollback
-from nocturne.settings import load_settings
-from nocturne.tenants import Tenant
-
-tenant, day, settings = Tenant.model_validate(json.loads(sys.argv[1])), date.fromisoformat(sys.argv[2]), load_settings()
-boundary = 0
-while True:
-    boundary += 1
-    child = os.fork()
-    if not child:
-        left = boundary
-        def at_write(what):
-            global left
-            left -= 1
-            if not left:
-                os.kill(os.getpid(), signal.SIGKILL)
-        postgres.at_write = journal.at_write = publishing.at_write = rollback.at_write = at_write
-        rollback.steer_marts(tenant, day, settings, MemoryMarks(), publish_id=1, reason="it was wrong", asked="once", by="Ada")
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    print("killed" if os.WIFSIGNALED(status) else "done", flush=True)
-    if not os.WIFSIGNALED(status) or not sys.stdin.readline():
-        break
-"""

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -20,10 +17,11 @@ from nocturne.installation.database import EmbeddedDatabase
 from nocturne.ledger import Ledger, Mark
 from nocturne.postgres import connect, fetch, statement
 from nocturne.receipts import Receipt
-from nocturne.settings import PROJECT, Settings
+from nocturne.settings import Settings
 from nocturne.tenants import Tenant
 from nocturne.warehouse import load_warehouse
 from tests.integration.marts.world import arrow, make_tenant
+from tests.killing import Killer
 
 TODAY = date(2026, 1, 9)
 SOME = ("plays", "payments", "tracks")
@@ -288,64 +286,24 @@ def test_a_load_that_is_killed_anywhere_is_finished_by_the_next(silver: Silver) 
     silver.publish()
     silver.write("plays", [play("p1", "2026-01-01", length=1), play("p5", "2026-01-01", "l5")], ["2026-01-01"])
     silver.write("tracks", [{"track_id": "t1", "title": "Another", "received_on": date(2026, 1, 1)}])
-    arguments = [sys.executable, "-c", _KILL, json.dumps(silver.tenant.model_dump(mode="json", by_alias=True)), "2026-01-10"]
     states: list[dict[str, Any]] = []
-    kills = 0
-    with subprocess.Popen(arguments, env=_environment(silver.settings), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as killer:
-        assert killer.stdin is not None
-        assert killer.stdout is not None
-        while killer.stdout.readline() == "killed\n":
-            kills += 1
+    day = date(2026, 1, 10)
+    with Killer(silver.settings, silver.tenant, day, "nocturne.warehouse:load_warehouse", marks="nocturne.ledger:Ledger") as killer:
+        for _ in killer:
             found = silver.contents()
             # what was committed stays: the next load begins with what is left, at its first boundary
-            is_new = found not in states
-            states += [found] if is_new else []
-            killer.stdin.write("anew\n" if is_new else "on\n")
-            killer.stdin.flush()
-    assert kills > 25
+            if found not in states:
+                states.append(found)
+                killer.begin_anew()
+    assert killer.count > 25
     # before anything, and after each of the three transactions that had something to do
     assert len(states) == 4
     stands = silver.contents()
-    silver.load(date(2026, 1, 10))
+    silver.load(day)
     assert silver.contents() == stands
     plays = silver.rows("SELECT play_id, ms_played FROM {raw}.plays ORDER BY 1")
     assert plays == [("p1", 1), ("p2", 40_000), ("p3", 40_000), ("p5", 40_000)]
     assert silver.touched() == {("plays", date(2026, 1, 1)), ("tracks", None), ("tenant", date(2026, 1, 10))}
-
-
-_KILL = """
-import json, os, signal, sys
-from datetime import date
-import adbc_driver_postgresql.dbapi, pyarrow
-from nocturne import postgres
-from nocturne.ledger import Ledger
-from nocturne.settings import load_settings
-from nocturne.tenants import Tenant
-from nocturne.warehouse import facts, load_warehouse
-
-tenant, day, settings = Tenant.model_validate(json.loads(sys.argv[1])), date.fromisoformat(sys.argv[2]), load_settings()
-boundary = 0
-while True:
-    boundary += 1
-    child = os.fork()
-    if not child:
-        left = boundary
-        def at_write(what):
-            global left
-            left -= 1
-            if not left:
-                os.kill(os.getpid(), signal.SIGKILL)
-        postgres.at_write = facts.at_write = at_write
-        load_warehouse(tenant, day, settings, Ledger(settings))
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    print("killed" if os.WIFSIGNALED(status) else "done", flush=True)
-    told = sys.stdin.readline()
-    if not os.WIFSIGNALED(status) or not told:
-        break
-    if told == "anew\\n":
-        boundary = 0
-"""
 
 
 def test_a_database_that_goes_away_in_the_middle_is_told_and_the_next_load_finishes(
@@ -366,14 +324,3 @@ def test_a_database_that_goes_away_in_the_middle_is_told_and_the_next_load_finis
         server.start()
     assert silver.load().count("loaded") == 4
     assert silver.rows("SELECT count(*) FROM {raw}.plays") == [(3,)]
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    assert settings.master_key is not None
-    return {
-        "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": f"{PROJECT / 'plugins'}:{PROJECT}",
-        "NOCTURNE_VAR": str(settings.var),
-        "NOCTURNE_MASTER_KEY": settings.master_key.get_secret_value(),
-        "NOCTURNE_POSTGRES_PORT": str(settings.postgres_port),
-    }
