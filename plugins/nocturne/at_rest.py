@@ -66,7 +66,12 @@ def size_as_delivered(path: Path) -> int:
 
 def opened(path: Path, key: Key) -> BinaryIO:
     """The file's bytes as delivered, to be read from the first to the last. Raises OSError."""
-    return io.BufferedReader(_Pieces(_unsealed(path, key)), _PIECE) if is_sealed(path) else path.open("rb")
+    return as_file(_unsealed(path, key)) if is_sealed(path) else path.open("rb")
+
+
+def as_file(pieces: Iterator[bytes]) -> BinaryIO:
+    """Pieces of bytes as a file that is read from its first byte to its last."""
+    return io.BufferedReader(_Pieces(pieces), _PIECE)
 
 
 def seal(path: Path, target: Path, key: bytes | None, *, is_plain: bool = False) -> None:
@@ -188,8 +193,6 @@ def _unsealed(path: Path, key: Key) -> Iterator[bytes]:
 
 
 class _Pieces(io.RawIOBase):
-    """Pieces of bytes as a file that is read from its first byte to its last."""
-
     def __init__(self, pieces: Iterator[bytes]) -> None:
         super().__init__()
         self._pieces = pieces

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final, NoReturn, Self
 
+from nocturne.at_rest import as_file
 from nocturne.bronze.reading import BLOCK, SEND_AGAIN, Batch
 from nocturne.bronze.unpacking import HEAD, Allowance, Raw, UnpackingError, compression, unpacked
 from nocturne.errors import DiskFull
@@ -292,23 +293,12 @@ def _refuse_holes() -> NoReturn:
     raise UnpackingError("is a tar archive of files with holes", "Have it packed without `--sparse`.")
 
 
-class _Pieces:
-    """Pieces of bytes as a file."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = b""
-
-    def read(self, size: int) -> bytes:
-        """The next bytes."""
-        while len(self._rest) < size and (piece := next(self._pieces, b"")):
-            self._rest += piece
-        taken, self._rest = self._rest[:size], self._rest[size:]
-        return taken
+def _opened_tar(file: BinaryIO) -> Any:  # as `Any`, since what is used of it below is not in its stubs
+    return tarfile.open(fileobj=file, mode="r|", tarinfo=_Header, bufsize=BLOCK)
 
 
 def _tar_members(stream: Iterator[bytes]) -> Members:
-    with _damaged_tar(), tarfile.open(fileobj=_Pieces(stream), mode="r|", tarinfo=_Header, bufsize=BLOCK) as archive:  # type: ignore[call-overload]
+    with _damaged_tar(), _opened_tar(as_file(stream)) as archive:
         for info in archive:
             if info.isdir():
                 continue
