@@ -98,3 +98,11 @@
             on flags.play_id = resumes.part_id and flags.flagged_on = resumes.event_on
     )
 {%- endmacro %}
+
+{#- Whether a play of `play_id` and `played_on` is artificial by the rows of `artificial_plays`. -#}
+{% macro is_artificial(flags) -%}
+    (
+        (play_id, played_on) in (select flags.play_id, flags.event_on from {{ flags }} as flags where flags.part_id is null)
+        or play_id in (select flags.play_id from {{ flags }} as flags where flags.part_id is not null)
+    )
+{%- endmacro %}

@@ -4,12 +4,6 @@
 
 with tenant as (
     select * from {{ ref('stg_tenant') }}
-),
-
-published as (
-    select max(day) as business_day
-    from {{ as_built('_builds') }}
-    where published_at is not null
 )
 
 select days.added_on::date as added_on
@@ -29,6 +23,5 @@ cross join generate_series(changed.changed_on - 14, changed.changed_on + 14, int
 union
 
 select days.added_on::date
-from published
-cross join tenant
-cross join generate_series(published.business_day - 13, tenant.business_day - 14, interval '1 day') as days (added_on)
+from tenant
+cross join generate_series({{ built_to() }} - 13, tenant.business_day - 14, interval '1 day') as days (added_on)

@@ -6,9 +6,7 @@ with tenant as (
 ),
 
 published as (
-    select max(day) as business_day
-    from {{ as_built('_builds') }}
-    where published_at is not null
+    select {{ built_to() }} as business_day
 ),
 
 weeks as (

@@ -15,13 +15,8 @@ with changed as (
     where dataset = 'rules' and event_on is not null
     union
     select {{ month_of('days.day_on') }} as month_on
-    from (
-        select max(day) as built_on
-        from {{ as_built('_builds') }}
-        where published_at is not null
-    ) as published
-    cross join {{ ref('stg_tenant') }} as tenant
-    cross join generate_series(published.built_on, tenant.business_day, interval '1 day') as days (day_on)
+    from {{ ref('stg_tenant') }} as tenant
+    cross join generate_series({{ built_to() }}, tenant.business_day, interval '1 day') as days (day_on)
 )
 
 select changed.month_on

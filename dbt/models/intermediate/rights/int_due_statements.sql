@@ -17,7 +17,7 @@ select
     months.ends_on + rules.final_after_days as due_on,
     months.business_day as issued_on
 from months
-inner join {{ ref('int_royalty_rules') }} as rules
+inner join {{ ref('int_rules') }} as rules
     on months.ends_on >= rules.valid_from_on and months.ends_on < rules.valid_to_on
 where
     months.ends_on + rules.final_after_days <= months.business_day

@@ -80,7 +80,7 @@ judged as (
         and coalesce(tracks.duration_ms, 0) < rules.noise_min_ms as is_short_noise,
         rules.payable_min_streams
     from summed
-    inner join {{ ref('int_royalty_rules') }} as rules
+    inner join {{ ref('int_rules') }} as rules
         on summed.month_on >= rules.valid_from_on and summed.month_on < rules.valid_to_on
     left join {{ ref('stg_tracks') }} as tracks on summed.track_id = tracks.track_id
     where summed.month_on in (select asked.month_on from asked)

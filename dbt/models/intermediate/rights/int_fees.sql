@@ -77,7 +77,7 @@ converted as (
         money.net_amount * fx.rate as net_amount,
         money.net_amount * fx.rate * rules.pool_share as pool_amount
     from money
-    inner join {{ ref('int_royalty_rules') }} as rules
+    inner join {{ ref('int_rules') }} as rules
         on money.earned_on >= rules.valid_from_on and money.earned_on < rules.valid_to_on
     left join {{ ref('int_fx') }} as fx
         on

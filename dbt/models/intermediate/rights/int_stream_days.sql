@@ -28,23 +28,10 @@ flags as (
     select * from {{ artificial_plays(changed_days, 'played_on') }} as flags
 ),
 
-flagged as (
-    select
-        play_id,
-        event_on
-    from flags
-    where part_id is null
-),
-
-resumed as (
-    select play_id from flags
-    where part_id is not null
-),
-
 judged as (
     select
         *,
-        (play_id, played_on) in (select * from flagged) or play_id in (select * from resumed) as is_artificial
+        {{ is_artificial('flags') }} as is_artificial
     from streams
 )
 

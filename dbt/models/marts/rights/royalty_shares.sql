@@ -36,7 +36,7 @@ rules as (
         any_rule.boost_min_streams,
         any_rule.boost_min_listeners
     from asked
-    inner join {{ ref('int_royalty_rules') }} as any_rule
+    inner join {{ ref('int_rules') }} as any_rule
         on asked.month_on >= any_rule.valid_from_on and asked.month_on < any_rule.valid_to_on
 ),
 
@@ -67,19 +67,6 @@ plays as (
 flags as (
     select * from {{ artificial_plays('plays', 'played_on') }} as flags
 ),
-
-flagged as (
-    select
-        play_id,
-        event_on
-    from flags
-    where part_id is null
-),
-
-resumed as (
-    select play_id from flags
-    where part_id is not null
-),
 {%- endif %}
 
 streams as (
@@ -93,7 +80,7 @@ streams as (
         coalesce(tier, 'unknown') as tier
     from plays
     {%- if has('artificial_streams') %}
-    where (play_id, played_on) not in (select * from flagged) and play_id not in (select * from resumed)
+    where not {{ is_artificial('flags') }}
     {%- endif %}
 ),
 

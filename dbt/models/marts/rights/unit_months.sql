@@ -75,7 +75,7 @@ streamed as (
         (streams.stream_count - streams.ad_count - streams.untold_count) / rules.paid_per_unit
         + streams.ad_count / rules.ad_per_unit as unit_count
     from streams
-    inner join {{ ref('int_royalty_rules') }} as rules
+    inner join {{ ref('int_rules') }} as rules
         on streams.played_on >= rules.valid_from_on and streams.played_on < rules.valid_to_on
     left join tracks on streams.track_id = tracks.track_id
 ),
