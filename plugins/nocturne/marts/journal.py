@@ -14,11 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Literal as OneOf
 
 from nocturne.marts.builds import Mart
 from nocturne.postgres import SQL, Composable, Connection, Identifier, Literal, at_write, statement
 from nocturne.tenants import Tenant
 
+Kind = OneOf["publish", "rollback"]
 KEPT = 30
 """Publishes whose rows are kept."""
 
@@ -65,7 +67,7 @@ class Journal:
     tenant: Tenant
     publish_id: int
 
-    def begin(self, day: date, *, kind: str, build_id: int | None, stands_for: int, asked: str | None, reason: str | None) -> None:
+    def begin(self, day: date, *, kind: Kind, build_id: int | None, stands_for: int, asked: str | None, reason: str | None) -> None:
         """Note what this publish is. `asked` is the question that it answers: asked again, it is not answered twice."""
         self.connection.execute(
             SQL("INSERT INTO {} VALUES (%s, %s, %s, now(), %s, %s, true, %s, %s)").format(place(self.tenant, "_journal")),

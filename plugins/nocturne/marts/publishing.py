@@ -10,7 +10,7 @@ from nocturne.errors import BuildFailed
 from nocturne.ledger import Marks, utc_now
 from nocturne.marts import builds, journal
 from nocturne.marts.builds import Build, Mart
-from nocturne.marts.journal import Journal
+from nocturne.marts.journal import Journal, Kind
 from nocturne.postgres import SQL, Composable, Connection, Identifier, Literal, at_write, connect, exclusion, statement
 from nocturne.receipts import Entry, Receipt
 from nocturne.settings import Settings
@@ -76,12 +76,12 @@ def _publish(connection: Connection, tenant: Tenant, build: Build, day: date) ->
         deleted, inserted = exchange.take_build(is_kept=not is_reshaped)
         if mart.closes:
             exchange.close_rows()
-        note(connection, tenant, publish_id, day, mart.name, inserted, deleted)
+        note(connection, tenant, publish_id, day, mart.name, (inserted, deleted))
         counts = {"inserted": inserted, "deleted": deleted}
         yield Entry(name=mart.name, counts=counts, event_dates=changed_on, facts={"publish_id": publish_id})
     for name, count in _drop_others(connection, tenant, build.marts):
         kept.note_barrier(name, "the mart was removed")
-        note(connection, tenant, publish_id, day, name, 0, count)
+        note(connection, tenant, publish_id, day, name, (0, count))
         yield Entry(name=name, counts={"inserted": 0, "deleted": count}, facts={"publish_id": publish_id, "dropped": True})
     _clear(connection, tenant, build)
 
@@ -269,20 +269,32 @@ def next_publish(connection: Connection, tenant: Tenant) -> int:
             connection,
             SQL(
                 "CREATE TABLE {} (publish_id bigint NOT NULL, day date NOT NULL, published_at timestamptz NOT NULL, mart text NOT NULL,"
-                " inserted bigint NOT NULL, deleted bigint NOT NULL, PRIMARY KEY (publish_id, mart))"
+                " inserted bigint NOT NULL, deleted bigint NOT NULL, kind text NOT NULL, PRIMARY KEY (publish_id, mart))"
             ).format(told),
         )
         run(connection, SQL("COMMENT ON TABLE {} IS {}").format(told, Literal("What each publish changed. One row a publish and mart.")))
         run(connection, SQL("GRANT SELECT ON {} TO {}").format(told, Identifier(tenant.reader_role)))
+    elif not _has_kinds(connection, tenant):
+        run(connection, SQL("ALTER TABLE {} ADD COLUMN kind text NOT NULL DEFAULT 'publish'").format(told))
     row = connection.execute(SQL("SELECT coalesce(max(publish_id), 0) + 1 FROM {}").format(told)).fetchone()
     return int(row[0]) if row else 1
 
 
-def note(connection: Connection, tenant: Tenant, publish_id: int, day: date, mart: str, inserted: int, deleted: int) -> None:
-    """Tell readers what this publish did to a mart."""
+def _has_kinds(connection: Connection, tenant: Tenant) -> bool:
+    """Whether the table tells publishes from rollbacks; asked first, since to alter it would make its readers wait."""
+    query = "SELECT 1 FROM information_schema.columns WHERE (table_schema, table_name, column_name) = (%s, '_publishes', 'kind')"
+    return connection.execute(query, (tenant.marts_schema,)).fetchone() is not None
+
+
+def note(
+    connection: Connection, tenant: Tenant, publish_id: int, day: date, mart: str, counts: tuple[int, int], kind: Kind = "publish"
+) -> None:
+    """Tell readers what this publish did to a mart: `counts` are the rows (inserted, deleted)."""
     connection.execute(
-        SQL("INSERT INTO {} VALUES (%s, %s, now(), %s, %s, %s)").format(Identifier(tenant.marts_schema, "_publishes")),
-        (publish_id, day, mart, inserted, deleted),
+        SQL("INSERT INTO {} (publish_id, day, published_at, mart, inserted, deleted, kind) VALUES (%s, %s, now(), %s, %s, %s, %s)").format(
+            Identifier(tenant.marts_schema, "_publishes")
+        ),
+        (publish_id, day, mart, *counts, kind),
     )
     at_write(f"noted {mart}")
 

@@ -113,7 +113,7 @@ def _roll_back(connection: Connection, tenant: Tenant, publish_id: int | None, r
     yield Entry(name="rollback", facts={"publish_id": kept.publish_id, "to": target})
     for mart in _marts(connection, tenant, target):
         deleted, inserted = _undo(Exchange(connection, tenant, mart, kept, is_whole=False), target)
-        note(connection, tenant, kept.publish_id, day, mart.name, inserted, deleted)
+        note(connection, tenant, kept.publish_id, day, mart.name, (inserted, deleted), "rollback")
         _touch(kept, mart)
         yield Entry(name=mart.name, counts={"inserted": inserted, "deleted": deleted}, facts={"publish_id": kept.publish_id})
     _set_back_builds(connection, tenant, build_id)

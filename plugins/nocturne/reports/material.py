@@ -122,10 +122,15 @@ def _columns(connection: Connection, tenant: Tenant) -> dict[str, frozenset[str]
 
 
 def _newest(connection: Connection, tenant: Tenant, there: Mapping[str, frozenset[str]], subjects: Mapping[str, Rows]) -> date | None:
-    """The newest day that the published marts speak of: every day up to the business day of their build has its activity."""
+    """The newest day that the published marts speak of: every day up to the business day of their build has its activity.
+
+    A rollback goes back to the day of the publish that it restores; what was published before it and undone says nothing any more.
+    """
     days: list[date | None] = [row["played_on"] for row in subjects.get("activity", ())[-1:]]
     if "_publishes" in there:
-        query = statement(f'SELECT max(day) FROM "{tenant.marts_schema}"._publishes')
+        told = f'"{tenant.marts_schema}"._publishes'
+        since = f"WHERE publish_id >= (SELECT coalesce(max(publish_id) FILTER (WHERE kind = 'rollback'), 0) FROM {told})"
+        query = statement(f"SELECT max(day) FROM {told} {since if 'kind' in there['_publishes'] else ''}")
         days += [row[0] for row in connection.execute(query).fetchall()]
     return max((day for day in days if day is not None), default=None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -10,10 +11,11 @@ import psycopg
 import pytest
 
 from nocturne.errors import PermanentError
-from nocturne.ledger import MemoryMarks
+from nocturne.ledger import Ledger, MemoryMarks
 from nocturne.marts import list_publishes, steer_marts, trim_journal
 from nocturne.postgres import connect, fetch, statement
 from nocturne.receipts import Receipt
+from nocturne.reports.material import read
 from nocturne.tenants import Tenant
 from tests.integration.marts.reference import differences
 from tests.integration.marts.test_publish import DAY, SMALL, attempt, fill, reader
@@ -90,6 +92,19 @@ def test_a_question_is_answered_once_however_often_it_is_asked(world: World) -> 
     assert world.contents() == states[1]
     with pytest.raises(PermanentError, match="needs a reason"):
         steer_marts(world.tenant, DAY, world.settings, MemoryMarks(), action="hold", reason="no", asked="b", by="Ada")
+
+
+def test_a_report_says_of_marts_that_were_rolled_back_since_when_they_stand(world: World) -> None:
+    morrow = DAY + timedelta(days=1)
+    world.add("plays", attempt("of the next day", "l1", f"{morrow}T10:00"))
+    world.night(morrow)
+    assert read(world.tenant, morrow, world.settings, Ledger(world.settings)).marts_day == morrow
+    steer(world)
+    report = read(world.tenant, morrow, world.settings, Ledger(world.settings))
+    assert (report.marts_day, report.is_current) == (DAY, False)
+    steer(world, "release")
+    world.publish(morrow)
+    assert read(world.tenant, morrow, world.settings, Ledger(world.settings)).is_current
 
 
 def test_what_was_undone_is_not_published_again_until_it_is_released(world: World) -> None:
