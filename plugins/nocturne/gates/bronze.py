@@ -171,7 +171,8 @@ class _DatasetGate:
     # what is asked ---------------------------------------------------------------------------------------------------------
     def measure(self, connection: Connection) -> list[Measured]:
         """The measures of the pending batches."""
-        counted = count(connection, self.bronze, self.dataset, self.pending, self._known_tracks()) if self.pending else {}
+        zone, known = self.tenant.time_zone[-1].value, self._known_tracks()
+        counted = count(connection, self.bronze, self.dataset, self.pending, zone, known) if self.pending else {}
         self.profiles |= {batch: counts.profile for batch, counts in counted.items()}
         return [self._measure(batch, counted.get(batch.id, Counts(0, {}))) for batch in self.pending]
 

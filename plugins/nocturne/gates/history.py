@@ -21,6 +21,7 @@ FAR_BELOW = 5.0  # spreads: days without a holiday or an outage do not come so f
 FEW_FOR_A_MIX = 100  # below so many rows, the shares of countries and platforms are chance
 STEPS = 20  # parts of equal numbers of rows into which the quantiles of a column cut it
 _CHANCE = 1.63  # of the Kolmogorov-Smirnov statistic times the root of the rows: one sample in a hundred lies beyond
+_FAR = 3.09  # standard deviations of a normal distribution: one sample in a thousand lies beyond
 _RARE = 1e-3  # a share that is never thought to be smaller: a value that was nearly never there is no distribution
 
 
@@ -136,3 +137,24 @@ def skew(mix: Mapping[str, float], past: Sequence[Mapping[str, float]], rows: in
         return None
     swings = max(stability_index(one, usual) for one in past[-ALL_DAYS:])
     return stability_index(mix, usual) - 2 * swings - 3 * len(usual) / rows
+
+
+def chi_square(mix: Mapping[str, float], past: Sequence[Mapping[str, float]], rows: int) -> float | None:
+    """Pearson's statistic of a mix against the usual one, as a multiple of what is believable: above 1 it is another mix.
+
+    Believable is twice what the source's own past came to (plays of one listener are not drawn one by one), and chance beside it: one
+    sample in a thousand of so many rows lies beyond, by the approximation of Wilson and Hilferty (1931). None while too little is known.
+    """
+    usual = usual_mix(past)
+    if usual is None or rows < FEW_FOR_A_MIX:
+        return None
+    swings = max(_pearson(one, usual) for one in past[-ALL_DAYS:])
+    freedom = max(1, len(usual) - 1)
+    chance = freedom * (1 - 2 / (9 * freedom) + _FAR * sqrt(2 / (9 * freedom))) ** 3
+    return _pearson(mix, usual) / (2 * swings + chance / rows)
+
+
+def _pearson(mix: Mapping[str, float], usual: Mapping[str, float]) -> float:
+    """Pearson's statistic of one row: the squared differences of the shares, each by its usual share."""
+    values = {*mix, *usual}
+    return sum((mix.get(value, 0.0) - usual.get(value, 0.0)) ** 2 / max(usual.get(value, 0.0), _RARE) for value in values)

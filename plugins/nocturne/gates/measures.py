@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from nocturne.datasets import Dataset
-from nocturne.gates.history import SMALL, STEPS, Past, shift, skew, usual_mix, usual_rows, usual_share
+from nocturne.datasets import Dataset, Type
+from nocturne.gates.history import SMALL, STEPS, Past, chi_square, shift, skew, usual_mix, usual_rows, usual_share
 from nocturne.gates.suites import MEASURES
 from nocturne.lake import BATCH, Connection, Table, name
 from nocturne.ledger import Mark
@@ -42,9 +42,11 @@ class Batch:
 
 
 MIXED = ("country", "platform")
+HOUR = "hour"
+"""The hours of an event's instant, as the tenant's clock shows them: watched like a column of its own."""
 MEASURED = ("ms_played", "duration_ms", "amount")
 """Columns whose values are compared with those of the days before: another unit is valid row by row."""
-_VALUES_KEPT = 12
+_VALUES_KEPT = 24
 
 
 @dataclass(frozen=True)
@@ -104,15 +106,17 @@ def _mix(values: Mapping[str, int]) -> dict[str, float]:
 
 
 def count(
-    connection: Connection, bronze: Table, dataset: Dataset, batches: Sequence[Batch], tracks: str | None = None
+    connection: Connection, bronze: Table, dataset: Dataset, batches: Sequence[Batch], time_zone: str, tracks: str | None = None
 ) -> dict[str, Counts]:
     """The counts of each batch that has rows, in one pass over the columns; `tracks` is SQL of the tracks that a catalogue knows."""
     columns = [column.name for column in dataset.columns]
-    mixed = [column for column in MIXED if column in dataset.by_name]
+    mixed = {column: name(column) for column in MIXED if column in dataset.by_name}
+    if dataset.instant and dataset.by_name[dataset.instant].type is Type.INSTANT:
+        mixed[HOUR] = f"hour({name(dataset.instant)} AT TIME ZONE '{time_zone}')::VARCHAR"
     parts = [batch.id for batch in batches]
     measured = [column for column in MEASURED if column in dataset.by_name]
     shares = f"[{', '.join(str(step / STEPS) for step in range(STEPS + 1))}]"
-    asked = [*(f"count({name(column)})" for column in columns), *(f"histogram({name(column)})" for column in mixed)]
+    asked = [*(f"count({name(column)})" for column in columns), *(f"histogram({values})" for values in mixed.values())]
     asked += [f"quantile_disc({name(column)}::DOUBLE, {shares})" for column in measured]
     rows = bronze.scan(BATCH, *columns, parts=parts)
     found = connection.execute(f"SELECT {BATCH}, count(*), {', '.join(asked)} FROM {rows} GROUP BY {BATCH}").fetchall()
@@ -168,7 +172,9 @@ def measure(
     empty = [column for column in required if batch.rows and not counts.filled.get(column)]
     drop, dropped = _largest_drop(counts, [one.filled for one in past])
     rise, risen = _rise(counts, [one.unknown_tracks for one in past if one.unknown_tracks is not None])
-    skewness, skewed = _largest_skew(counts, [one.mixes for one in past])
+    mixes = [one.mixes for one in past]
+    skewness, skewed = _largest_change(counts, mixes, MIXED, skew)
+    unlike, changed = _largest_change(counts, mixes, (*MIXED, HOUR), chi_square)
     shifted, moved = _largest_shift(counts, [one.spreads for one in past])
     values = {
         # An empty delivery is ordinary only as long as the history does not speak against it.
@@ -182,11 +188,13 @@ def measure(
         "fill_drop": drop,
         "unknown_tracks_rise": rise,
         "skew": skewness,
+        "chi_square": unlike,
         "shift": shifted,
     }
     volume = f"{batch.rows} rows, usual are {usual.rows:.0f}" if usual else ""
     notes = dict.fromkeys(("rows_to_floor", "rows_to_usual", "state_to_usual", "rows_deviation"), volume)
     notes |= {"empty_required_count": ", ".join(empty), "fill_drop": dropped, "unknown_tracks_rise": risen, "skew": skewed, "shift": moved}
+    notes["chi_square"] = changed
     notes["rows"] = f"{batch.left_out} were left out by the source's condition" if batch.left_out else ""
     return Measured(values, notes)
 
@@ -224,13 +232,18 @@ def _rise(counts: Counts, past: Sequence[float]) -> tuple[float | None, str]:
     return share - usual - chance, f"{share:.1%} of {counts.rows} rows name tracks that no catalogue has, usual are {usual:.1%}"
 
 
-def _largest_skew(counts: Counts, past: Sequence[Mapping[str, Mapping[str, float]]]) -> tuple[float | None, str]:
-    """The largest skew of a watched column, and which of its values rose most. None: not enough is known."""
+def _largest_change(
+    counts: Counts,
+    past: Sequence[Mapping[str, Mapping[str, float]]],
+    watched: Sequence[str],
+    unlike: Callable[[Mapping[str, float], Sequence[Mapping[str, float]], int], float | None],
+) -> tuple[float | None, str]:
+    """How unlike its past the mix of a watched column is at most, and which of its values rose most. None: not enough is known."""
     found: list[tuple[float, str]] = []
     for column, mix in counts.profile.mixes.items():
         earlier = [one[column] for one in past if column in one]
-        rows = counts.filled.get(column, 0)
-        beyond = skew(mix, earlier, rows)
+        rows = sum(counts.values[column].values())
+        beyond = unlike(mix, earlier, rows) if column in watched else None
         if beyond is None:
             continue
         usual = usual_mix(earlier) or {}

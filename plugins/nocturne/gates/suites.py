@@ -54,6 +54,7 @@ MEASURES: Mapping[str, Type] = {
     "fill_drop": Type.NUMBER,
     "unknown_tracks_rise": Type.NUMBER,
     "skew": Type.NUMBER,
+    "chi_square": Type.NUMBER,
     "shift": Type.NUMBER,
 }
 """What a batch is asked.
@@ -68,15 +69,14 @@ empty_required_count  required columns without a single value
 fill_drop             the largest fall of a column's share of filled rows below its usual share
 unknown_tracks_rise   how far the share of rows that name a track which no catalogue knows rose above its usual share
 skew                  how far the mix of a column's values (countries, platforms) lies from that of the last four weeks (see `history.skew`)
+chi_square            a mix (countries, platforms, hours) against what chance and its own past explain (see `history.chi_square`)
 shift                 how far a column's values (durations, amounts) lie from those of the last four weeks (see `history.shift`)
 
 What is usual is what the source's own last batches were: of a daily source the last eight of the same weekday (four are enough), and until
 there are four, the last 28 of whatever weekday (seven are enough, three of a source that delivers its whole state). Before that nothing is
 usual, and these measures are unknown.
 """
-ACCEPTABLE = frozenset(
-    {"rows", "rows_to_floor", "rows_to_usual", "state_to_usual", "rows_deviation", "fill_drop", "unknown_tracks_rise", "skew", "shift"}
-)
+ACCEPTABLE = frozenset(MEASURES) - {"rows_lost", "empty_required_count"}
 """What is merely unlike all before, and so may be right; a person may say so of a day (`accept` beside the source)."""
 
 

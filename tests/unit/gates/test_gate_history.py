@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from nocturne.gates.history import STEPS, Past, Usual, distance, shift, skew, usual_mix, usual_rows, usual_share
+from nocturne.gates.history import STEPS, Past, Usual, chi_square, distance, shift, skew, usual_mix, usual_rows, usual_share
 from nocturne.gates.measures import Batch, Counts, Measured, Profile, measure
 
 FIRST = date(2026, 1, 5)  # a Monday
@@ -88,6 +88,7 @@ def test_an_ordinary_batch() -> None:
         "fill_drop": 0.0,
         "unknown_tracks_rise": None,
         "skew": None,
+        "chi_square": None,
         "shift": None,
     }
 
@@ -181,6 +182,46 @@ def test_chance_alone_is_no_skew() -> None:
 
     past = [drawn() for _ in range(1_028)]
     assert max(skew(mix, past[number : number + 28], 200) or 0 for number, mix in enumerate(past[28:])) < 0.1
+
+
+HOURS = {str(hour): (1 + (hour % 24 >= 7) + 3 * (17 <= hour <= 22)) / 59 for hour in range(24)}
+
+
+def of_hours(rows: dict[str, float], past: list[dict[str, float]]) -> Measured:
+    counted = {hour: round(2_000 * share) for hour, share in rows.items()}
+    counts = Counts(2_000, {"a": 2_000}, {"hour": counted})
+    profiles = [Profile({"a": 1.0}, {"hour": mix}) for mix in past]
+    return measure(batch(40, 2_000), counts, [], profiles, required=("a",), is_daily=True, may_be_empty=False)
+
+
+def test_a_clock_that_is_an_hour_off_is_another_mix_of_hours_and_no_other_people() -> None:
+    chance = random.Random(5)
+
+    def swinging() -> dict[str, float]:
+        drawn = chance.choices(list(HOURS), list(HOURS.values()), k=2_000)
+        return {hour: drawn.count(hour) / 2_000 for hour in HOURS}
+
+    past = [swinging() for _ in range(28)]
+    assert (of_hours(swinging(), past).values["chi_square"] or 9) < 1
+    late = of_hours({str((int(hour) + 1) % 24): share for hour, share in HOURS.items()}, past)
+    assert (late.values["chi_square"] or 0) > 2
+    assert "hour 23: 8." in late.observed("chi_square")
+    assert late.values["skew"] is None
+
+
+def test_chance_alone_does_not_make_another_mix() -> None:
+    """1,000 batches of 200 to 2,000 rows drawn from one mix of ten countries, each beside others of the same."""
+    chance = random.Random(6)
+    usual = {f"C{number}": (10 - number) / 55 for number in range(10)}
+
+    def drawn(rows: int) -> dict[str, float]:
+        found = chance.choices(list(usual), list(usual.values()), k=rows)
+        return {value: found.count(value) / rows for value in usual}
+
+    sizes = [chance.choice((200, 500, 2_000)) for _ in range(1_028)]
+    mixes = [drawn(rows) for rows in sizes]
+    beyond = [chi_square(mixes[number], mixes[number - 28 : number], sizes[number]) or 0 for number in range(28, 1_028)]
+    assert sum(one > 1 for one in beyond) == 0
 
 
 def test_a_mix_is_usual_after_a_week() -> None:
