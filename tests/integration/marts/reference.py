@@ -129,7 +129,7 @@ class Marts:
         found["reconciliation_days"] = self._counts()
         found |= reference_artists.tables(self)
         found |= reference_content.tables(self, [on for (on,) in found.get("activity_days", {})])
-        found |= reference_operations.tables(self)
+        found |= reference_operations.tables(self, found)
         found |= reference_rights.tables(self)
         return found
 

@@ -1,16 +1,82 @@
-"""A tenant's usage once more, in plain Python: listening by calendar month. What was received is known to no world of silver rows."""
+"""A tenant's usage once more, in plain Python: listening by calendar month, and what two deliveries say of the same.
+
+What was received is known to no world of silver rows.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import date, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tests.integration.marts.reference import Marts, Table
+    from tests.integration.marts.world import Row
 
-KEYS: dict[str, tuple[str, ...]] = {"usage_months": ("month_on",)}
+KEYS: dict[str, tuple[str, ...]] = {"usage_months": ("month_on",), "agreement_months": ("subject", "part", "month_on")}
 
 
-def tables(marts: Marts) -> dict[str, Table]:
+def tables(marts: Marts, found: Mapping[str, Table]) -> dict[str, Table]:
+    """Its marts, from those that they are made of."""
+    return _usage(marts) | _agreement(marts, found)
+
+
+def _agreement(marts: Marts, found: Mapping[str, Table]) -> dict[str, Table]:
+    """Every pair of deliveries that the tenant has, month by month."""
+    told: Table = {}
+    if "mrr_days" in found and marts.has("payments"):
+        due = defaultdict(list)
+        for (on,), row in found["mrr_days"].items():
+            due[on.replace(day=1)].append(row["closing_amount"])
+        for month, amounts in due.items():
+            paid = [
+                row["gross_amount"] for (on, _, kind), row in found["revenue_days"].items() if (on.replace(day=1), kind) == (month, PAID)
+            ]
+            told["payments against subscriptions", "all", month] = _pair(sum(paid), sum(amounts) / len(amounts))
+    if marts.has("statements", "plays"):
+        heard: dict[date, int] = defaultdict(int)
+        for (on,), row in found["activity_days"].items():
+            heard[on.replace(day=1)] += row["stream_count"]
+        stated = defaultdict(list)
+        for (service, month, _), row in found["statement_months"].items():
+            stated[service, month] += [] if row["stream_count"] is None else [row["stream_count"]]
+        for (service, month), counts in stated.items():
+            if month in heard:
+                told["statements against streams", service, month] = _pair(sum(counts) if counts else None, heard[month])
+    whole = {key: row for key, row in told.items() if key[2] >= marts.tenant.begins_on and _end(key[2]) <= marts.today}
+    for (subject, part, month), row in whole.items():
+        before = [_months_back(month, n) for n in range(1, 13)]
+        ratios = [whole[subject, part, one]["agreement_ratio"] for one in before if (subject, part, one) in whole]
+        known = [ratio for ratio in ratios if ratio is not None]
+        usual = median(known) if len(known) >= 3 else None
+        row["usual_ratio"] = usual
+        row["ratio_to_usual"] = None if row["agreement_ratio"] is None or not usual else row["agreement_ratio"] / usual
+    return {"agreement_months": whole} if told or marts.has("statements", "plays") or marts.has(*SUBSCRIBED) else {}
+
+
+PAID = "subscription"
+SUBSCRIBED = ("payments", "subscription_events", "plans")
+
+
+def _pair(told: Decimal | int | None, expected: Decimal | int) -> Row:
+    ratio = float(told) / float(expected) if expected and told is not None else None
+    values = [None if value is None else Decimal(value).quantize(Decimal("0.000001"), ROUND_HALF_UP) for value in (told, expected)]
+    return {"told_value": values[0], "expected_value": values[1], "agreement_ratio": ratio}
+
+
+def _end(month: date) -> date:
+    return _months_back(month, -1) - timedelta(1)
+
+
+def _months_back(month: date, count: int) -> date:
+    number = month.year * 12 + month.month - 1 - count
+    return date(number // 12, number % 12 + 1, 1)
+
+
+def _usage(marts: Marts) -> dict[str, Table]:
     """Months in which somebody listened, or did anything else."""
     if not marts.has("plays"):
         return {"usage_months": {}}

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
+import pandas as pd
 import pytest
 
+from nocturne.gates.evaluation import Judge
+from nocturne.gates.suites import load_mart_suites
 from nocturne.ledger import Mark, MemoryMarks
+from nocturne.settings import PROJECT
 from nocturne.tenants import Tenant
 from nocturne.warehouse.facts import load_facts
+from tests.integration.marts.reference import differences
 from tests.integration.marts.test_royalties import play
 from tests.integration.marts.world import World, make_tenant
 
 TODAY = date(2026, 2, 10)
+MARTS = {path.stem for path in (PROJECT / "dbt" / "models" / "marts").rglob("*.sql")}
 JANUARY, FEBRUARY = date(2026, 1, 1), date(2026, 2, 1)
 BATCHES = (  # received on, rows, left out, valid, quarantined
     (date(2026, 1, 31), 100, 10, 60, 30),
@@ -70,3 +76,36 @@ def test_the_share_in_quarantine_is_of_the_rows_that_were_judged(world: World) -
     world.publish(TODAY)
     shares = {row["received_on"].day: row["quarantined_ratio"] for row in world.mart("reconciliation") if row["dataset"] == "plays"}
     assert shares == {31: pytest.approx(1 / 3), 1: 0, 2: None, 3: None}
+
+
+def test_two_deliveries_that_come_apart_are_told_by_their_ratio_to_the_usual(new_world: Callable[[Tenant], World]) -> None:
+    """A year of 10 a month whose payments stop in May, and 80 stated streams for 4 heard, then 8,000: May alone stands out."""
+    world = new_world(make_tenant("apart", ("plays", "statements", "payments", "subscription_events", "plans")))
+    price = {"plan_id": "one", "country": "WW", "valid_from_on": date(2020, 1, 1), "price_amount": 10, "currency": "EUR"}
+    world.add("plans", price | {"tier": "premium", "billing_period": "month"})
+    for month in range(1, 7):
+        first, name = date(2026, month, 1), f"{month}"
+        at = datetime(2026, month, 1, 12, tzinfo=UTC)
+        event = {"event_id": name, "occurred_at": at, "listener_key": "payer", "subscription_id": "sub", "plan_id": "one"}
+        period = {"period_from_on": first, "period_to_on": date(2026, month + 1, 1)}
+        world.add("subscription_events", event | period | {"event_type": "renewed" if month > 1 else "started"})
+        if month != 5:
+            paid = {"payment_id": name, "paid_at": at, "listener_key": "payer", "amount": 10, "currency": "EUR", "status": "succeeded"}
+            world.add("payments", paid)
+        world.add("plays", *(play(f"{month} {n}", str(first), "song", "payer", ms_played=40_000) for n in range(4)))
+        line = {"line_id": name, "service": "shop", "track_id": "song", "currency": "EUR", "net_amount": 1}
+        ends = {"period_ends_on": date(2026, month + 1, 1) - timedelta(1), "stream_count": 8_000 if month == 5 else 80}
+        world.add("statements", line | ends)
+    world.night(date(2026, 5, 31))
+    assert differences(world, date(2026, 5, 31)) == []
+    found = {(row["part"], row["month_on"].month): row for row in world.mart("agreement_months")}
+    assert sorted(found) == [(part, month) for part in ("all", "shop") for month in range(1, 6)]
+    assert {month: found["all", month]["agreement_ratio"] for month in range(1, 6)} == {1: 1, 2: 1, 3: 1, 4: 1, 5: 0}
+    assert {month: found["shop", month]["usual_ratio"] for month in range(1, 6)} == {1: None, 2: None, 3: None, 4: 20, 5: 20}
+    assert [found[part, 5]["ratio_to_usual"] for part in ("all", "shop")] == [0, 100]
+    assert found["all", 4]["ratio_to_usual"] == 1
+    suite = next(one for one in load_mart_suites(world.settings.expectations, MARTS) if one.mart == "agreement_months")
+    derived = world.mart("agreement_months", f"{suite.derive['newest_to_usual']} AS newest_to_usual")
+    frame = pd.DataFrame({"told_value": 1.0, "newest_to_usual": [row["newest_to_usual"] for row in derived]})
+    (right, apart) = Judge().ask(frame, suite.rows)
+    assert (len(right.failing), len(apart.failing), apart.check.severity) == (0, 2, "warn")
