@@ -33,11 +33,13 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from urllib.parse import quote, unquote
 
 import duckdb
@@ -58,6 +60,9 @@ BATCH: Final = "_batch"
 
 at_write: Callable[[str], None] = lambda _what: None  # noqa: E731
 """Called with what was done at every boundary of a write. A test that kills the process at each of them puts itself here."""
+
+Item = TypeVar("Item")
+Done = TypeVar("Done")
 
 _COMMIT_ATTEMPTS: Final = 20
 _PARQUET: Final = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 61440, RETURN_STATS"
@@ -82,7 +87,7 @@ def duck(settings: Settings, *, only: Sequence[Path] = (), memory: str | None = 
             "autoload_known_extensions": False,
         }
     )
-    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")  # global: for those that `at_once` opens beside it too
     if only:
         folders = ", ".join(text(f"{folder.resolve()}/") for folder in only)
         connection.execute(f"SET allowed_directories = [{folders}]")
@@ -90,6 +95,37 @@ def duck(settings: Settings, *, only: Sequence[Path] = (), memory: str | None = 
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
     return connection
+
+
+def at_once(connection: Connection, work: Callable[[Connection, Item], Done], items: Sequence[Item]) -> Iterator[Done]:
+    """`work` of each item, as they come to be done, on as many connections to the same DuckDB as it has threads.
+
+    One query leaves threads idle where it opens a file, sorts its last rows or closes a file; another one fills them. They share the memory
+    cap. What `work` raises is raised here; items that were not begun are left.
+    """
+    count = min(len(items), int(connection.execute("SELECT current_setting('threads')").fetchall()[0][0]))
+    if count < 2:
+        yield from (work(connection, item) for item in items)
+        return
+    idle: SimpleQueue[Connection] = SimpleQueue()
+    for _ in range(count):
+        idle.put(connection.cursor())
+
+    def run(item: Item) -> Done:
+        own = idle.get()
+        try:
+            return work(own, item)
+        finally:
+            idle.put(own)
+
+    pool = ThreadPoolExecutor(count, thread_name_prefix="at once")
+    try:
+        for done in as_completed([pool.submit(run, item) for item in items]):
+            yield done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for _ in range(count):
+            idle.get().close()
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from nocturne.bronze.mapping import Plan, bronze_query, columns_read, kinds_quer
 from nocturne.bronze.reading import SEND_AGAIN, Batch, Reading
 from nocturne.datasets import Dataset
 from nocturne.errors import NocturneError, PermanentError, TenantError, together
-from nocturne.lake import Connection, QueryError, Table, Written, duck, limited, table
+from nocturne.lake import Connection, QueryError, Table, Written, at_once, duck, limited, table
 from nocturne.ledger import Mark, Marks
 from nocturne.manifests import Manifest, folder_of, read_manifests
 from nocturne.receipts import Entry, Receipt
@@ -36,6 +36,9 @@ DECLARED: Final = "declared"
 """Marks of this name hold each source's declaration as it last was."""
 VERSION: Final = 2
 """Of what this code makes of a batch: a higher one loads all batches again."""
+
+Loaded = tuple[Written, dict[str, dict[str, Any]]]
+"""What was written of some batches, and the facts of each."""
 
 _SECONDS: Final = 1_800
 _CHUNK_BATCHES: Final = 64
@@ -115,12 +118,12 @@ class _Load:
             return
         connection = self.connect()
         loaded: dict[str, Mark] = {}
-        for chunk in self._chunks(connection, changed):
-            for part in self._loaded_in_parts(connection, chunk, offsets):
-                loaded |= {batch: Mark(wanted[batch], facts) for batch, facts in part.items()}
-                if sum(int(mark.facts["rows"]) for mark in loaded.values()) >= _MARKED_ROWS:
-                    self._mark(connection, loaded)
-                    loaded = {}
+        for written, facts in self._all_written(connection, changed, offsets):
+            self.bronze.commit(written, list(facts))
+            loaded |= {batch: Mark(wanted[batch], told) for batch, told in facts.items()}
+            if sum(int(mark.facts["rows"]) for mark in loaded.values()) >= _MARKED_ROWS:
+                self._mark(connection, loaded)
+                loaded = {}
         self._mark(connection, loaded)
 
     def entry(self) -> Entry:
@@ -219,23 +222,30 @@ class _Load:
         return without_archives(batch, self.scratch, plain=not FORMATS[batch.source.format].is_stream)
 
     # loading ---------------------------------------------------------------------------------------------------------------------
-    def _loaded_in_parts(
-        self, connection: Connection, batches: Sequence[Batch], offsets: Sequence[calendar.Offset]
-    ) -> Iterator[dict[str, dict[str, Any]]]:
-        """Load batches together; if that fails, one by one, so that one that cannot be read holds no other back."""
+    def _all_written(self, connection: Connection, changed: Sequence[Manifest], offsets: Sequence[calendar.Offset]) -> Iterator[Loaded]:
+        """Everything that can be read, written and awaiting its commit: batches of archives as they are unpacked, all others at once."""
+        chunks: list[list[Batch]] = []
+        for chunk in self._chunks(connection, changed):
+            if chunk[0].places:
+                yield from self._written_in_parts(connection, chunk, offsets)
+            else:
+                chunks.append(chunk)
+        for written in at_once(connection, lambda own, chunk: self._written_in_parts(own, chunk, offsets), chunks):
+            yield from written
+
+    def _written_in_parts(self, connection: Connection, batches: Sequence[Batch], offsets: Sequence[calendar.Offset]) -> list[Loaded]:
+        """Write batches together; if that fails, one by one, so that one that cannot be read holds no other back."""
         try:
-            yield self._load(connection, batches, offsets)
-            return
+            return [self._write(connection, batches, offsets)]
         except NocturneError as error:
             if len(batches) == 1:
                 self.failures.append(error)
-                return
+                return []
             self.warnings.append(f"{self.dataset.name}: {len(batches)} batches could not be read together, so one by one: {error.what}")
-        for batch in batches:
-            yield from self._loaded_in_parts(connection, [batch], offsets)
+        return [loaded for batch in batches for loaded in self._written_in_parts(connection, [batch], offsets)]
 
-    def _load(self, connection: Connection, batches: Sequence[Batch], offsets: Sequence[calendar.Offset]) -> dict[str, dict[str, Any]]:
-        """Replace these batches in bronze; the facts of each."""
+    def _write(self, connection: Connection, batches: Sequence[Batch], offsets: Sequence[calendar.Offset]) -> Loaded:
+        """Write the rows of these batches; what was written, and the facts of each."""
         reading = Reading(batches)
         source = batches[0].source
         must, may = columns_read(source, self.dataset)
@@ -246,12 +256,10 @@ class _Load:
             query = bronze_query(plan, opened.rows(plan), received, offsets)
             written = self.bronze.write(connection, query, list(received))
             try:
-                facts = self._facts(connection, batches, written, opened.count())
+                return written, self._facts(connection, batches, written, opened.count())
             except Exception:
                 written.discard()
                 raise
-        self.bronze.commit(written, list(received))
-        return facts
 
     def _plan(self, connection: Connection, source: Source, opened: Opened) -> Plan:
         try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
@@ -12,7 +12,7 @@ from typing import Any, Final
 from nocturne import rules
 from nocturne.datasets import Dataset, Personal
 from nocturne.errors import NocturneError, PermanentError, together
-from nocturne.lake import BATCH, Connection, Written, duck, limited, name, table, text
+from nocturne.lake import BATCH, Connection, Written, at_once, duck, limited, name, table, text
 from nocturne.ledger import Mark, Marks
 from nocturne.receipts import Entry, Receipt
 from nocturne.settings import Settings
@@ -100,12 +100,13 @@ class _Refine:
         self._forget_batches(sorted(set(self.quarantined) - set(self.passed)))
         if changed or unjudged:
             connection = self.connect()
-            with limited(connection, _SECONDS, doing=f"Refining {self.dataset.name}", tenant=self.tenant):
+            with self._limited(connection):
                 for chunk in self._chunks(sorted(unjudged)):
                     self._judge(connection, {batch: unjudged[batch] for batch in chunk})
-                inputs = {part: given for part, (given, _) in wanted.items()}
-                for group in in_groups(changed, inputs, _GROUP_ROWS):
-                    self._rebuild(connection, {part: wanted[part][1] for part in group}, [inputs[part] for part in group])
+            inputs = {part: given for part, (given, _) in wanted.items()}
+            groups = [(group, joined([inputs[part] for part in group], group)) for group in in_groups(changed, inputs, _GROUP_ROWS)]
+            for parts, written, duplicates in at_once(connection, self._build, groups):
+                self._rebuild({part: wanted[part][1] for part in parts}, written, duplicates)
         self._forget_parts(sorted(set(self.marks) - set(wanted)))
         if changed or unjudged or self.removed:
             self._see_that_rows_add_up()
@@ -129,6 +130,9 @@ class _Refine:
             },
             event_dates=tuple(sorted(map(date.fromisoformat, days))),
         )
+
+    def _limited(self, connection: Connection) -> AbstractContextManager[None]:
+        return limited(connection, _SECONDS, doing=f"Refining {self.dataset.name}", tenant=self.tenant)
 
     # what is to be done ----------------------------------------------------------------------------------------------------------
     def _wanted(self) -> dict[str, tuple[Inputs, str]]:
@@ -215,11 +219,19 @@ class _Refine:
         ).fetchall()
 
     # silver ------------------------------------------------------------------------------------------------------------------------
-    def _rebuild(self, connection: Connection, parts: Mapping[str, str], inputs: Sequence[Inputs]) -> None:
-        """Replace these parts of silver; `parts` are the fingerprints to mark."""
-        build = _Build(self, connection, list(parts), joined(inputs, list(parts)))
-        written = self.silver.replace(connection, build.query(), list(parts) if self.silver.partition else ())
-        duplicates = build.duplicates()
+    def _build(self, connection: Connection, group: tuple[Sequence[str], Inputs]) -> tuple[Sequence[str], Written, dict[str, int]]:
+        """Write the rows of these parts: (parts, files that await their commit, duplicates of each part)."""
+        parts, inputs = group
+        with self._limited(connection):
+            build = _Build(self, connection, parts, inputs)
+            return parts, self.silver.write(connection, build.query(), self._partitions(parts)), build.duplicates()
+
+    def _partitions(self, parts: Iterable[str]) -> list[str]:
+        return list(parts) if self.silver.partition else []
+
+    def _rebuild(self, parts: Mapping[str, str], written: Written, duplicates: Mapping[str, int]) -> None:
+        """Make what is written all that these parts of silver hold; `parts` are the fingerprints to mark."""
+        self.silver.commit(written, self._partitions(parts))
         rows: dict[str, int] = dict.fromkeys(parts, 0)
         for file in written.files:
             rows[file.part or ALL] += file.rows
