@@ -8,6 +8,8 @@ VENV := $(VAR)/venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
+# Whole files go to as many processes as there are cores, each with a PostgreSQL of its own; the long ones come first.
+SHARED := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help setup nightly up down test test-slow check format lock docs contracts bench clean
 
@@ -35,11 +37,11 @@ down: ## end what `make up` started, and nothing else
 
 test: setup ## run all tests but the slow ones
 	@$(BIN)/nocturne tools
-	$(PYTEST) -m "not slow"
+	$(PYTEST) $(SHARED) -m "not slow"
 
 test-slow: setup ## run the slow tests
 	@$(BIN)/nocturne tools
-	$(PYTEST) -m slow
+	$(PYTEST) $(SHARED) -m slow
 
 check: setup ## lint, types, contracts between the rooms
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,13 +19,25 @@ from nocturne.tenants import Tenant
 configuration.set_hypothesis_home_dir(PROJECT / "var" / "cache" / "hypothesis")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where processes share the tests out, each takes whole files, and one of them all that need the running installation."""
+    for item in items:
+        place = item.path.relative_to(PROJECT / "tests")
+        item.add_marker(pytest.mark.xdist_group("e2e" if place.parts[0] == "e2e" else str(place)))
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at this moment."""
-    probes = [socket.socket() for _ in range(count)]
+    """Ports that nobody listens on at this moment, and that no other process of this test run asks for at the same one."""
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    mine: list[int] = []
+    probes: list[socket.socket] = []
     try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+        while len(mine) < count:
+            probes.append(socket.socket())
+            probes[-1].bind(("127.0.0.1", 0))
+            port = probes[-1].getsockname()[1]
+            mine += [port] if port % workers == int(worker.removeprefix("gw")) else []
+        return mine
     finally:
         for probe in probes:
             probe.close()
