@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 # Whole files go to as many processes as there are cores, each with a PostgreSQL of its own; the long ones come first.
-SHARED := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+SHARED := -n logical --maxprocesses 4 --no-loadscope-reorder
 
 .PHONY: help setup nightly up down test test-slow check format lock docs contracts bench clean
 

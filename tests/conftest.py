@@ -6,9 +6,11 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import configuration
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from nocturne.installation.database import EmbeddedDatabase
 from nocturne.ledger import Ledger, migrate
@@ -19,11 +21,17 @@ from nocturne.tenants import Tenant
 configuration.set_hypothesis_home_dir(PROJECT / "var" / "cache" / "hypothesis")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class WholeFiles(LoadScopeScheduling):
     """Where processes share the tests out, each takes whole files, and one of them all that need the running installation."""
-    for item in items:
-        place = item.path.relative_to(PROJECT / "tests")
-        item.add_marker(pytest.mark.xdist_group("e2e" if place.parts[0] == "e2e" else str(place)))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "tests/e2e" if file.startswith("tests/e2e/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeFiles:
+    """How tests are shared out."""
+    return WholeFiles(config, log)
 
 
 def free_ports(count: int) -> list[int]:
