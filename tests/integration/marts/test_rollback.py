@@ -17,6 +17,7 @@ from nocturne.postgres import connect, fetch, statement
 from nocturne.receipts import Receipt
 from nocturne.reports.material import read
 from nocturne.tenants import Tenant
+from tests.integration.marts.keeping import Kept
 from tests.integration.marts.reference import differences
 from tests.integration.marts.test_publish import DAY, SMALL, attempt, fill, reader
 from tests.integration.marts.world import World, make_tenant
@@ -36,30 +37,43 @@ def fetched(world: World, query: str) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in fetch(world.settings, query.format(b=world.tenant.build_schema), role=world.tenant.owner_role)]
 
 
-@pytest.fixture
-def world(new_world: Callable[[Tenant], World]) -> World:
-    made = new_world(make_tenant("publishing", SMALL))
-    fill(made)
-    made.night(DAY)
-    return made
+class Nights:
+    """A world after its first night and after some more: plays come, change and go, and a payer pays more. Each is made once."""
 
+    def __init__(self, world: World) -> None:
+        fill(world)
+        world.night(DAY)
+        self.kept, self.states = [Kept.of(world)], [world.contents()]
 
-def nights(world: World, how_many: int) -> list[Contents]:
-    """The published marts after each of some nights: plays come, change and go, and a payer pays more."""
-    found = [world.contents()]
-    for number in range(how_many):
+    def __call__(self, how_many: int) -> tuple[World, list[Contents]]:
+        """The world after so many more nights, and the published marts after each."""
+        while len(self.kept) <= how_many:
+            self._go_on(self.kept[-1].again(), len(self.kept) - 1)
+        return self.kept[how_many].again(), self.states[: how_many + 1]
+
+    def _go_on(self, world: World, number: int) -> None:
         world.add("plays", attempt(f"late-{number}", f"l{number % 2}", f"2026-01-0{number + 2}T2{number % 4}:00"))
         if number % 2:
             world.rows["plays"].pop(3)
         world.rows["plays"][5] = world.rows["plays"][5] | {"ms_played": 10_000 + number}
         world.rows["plans"][0] = world.rows["plans"][0] | {"price_amount": 11 + number}
         world.night(DAY)
-        found.append(world.contents())
-    return found
+        self.kept.append(Kept.of(world))
+        self.states.append(world.contents())
 
 
-def test_any_publish_can_be_brought_back_and_forth(world: World) -> None:
-    states = nights(world, 3)
+@pytest.fixture(scope="module")
+def nights(new_world: Callable[[Tenant], World]) -> Nights:
+    return Nights(new_world(make_tenant("publishing", SMALL)))
+
+
+@pytest.fixture
+def world(nights: Nights) -> World:
+    return nights(0)[0]
+
+
+def test_any_publish_can_be_brought_back_and_forth(nights: Nights) -> None:
+    world, states = nights(3)
     assert all(one != other for number, one in enumerate(states) for other in states[:number])
     for target in (1, 3, 2, 4, 1, 4):  # publishes count from one
         steer(world, to=target)
@@ -70,8 +84,8 @@ def test_any_publish_can_be_brought_back_and_forth(world: World) -> None:
     assert f"by Ada: {REASON}. " in held.told
 
 
-def test_without_a_number_it_goes_back_step_by_step(world: World) -> None:
-    states = nights(world, 2)
+def test_without_a_number_it_goes_back_step_by_step(nights: Nights) -> None:
+    world, states = nights(2)
     steer(world)
     assert world.contents() == states[1]
     steer(world)
@@ -84,8 +98,8 @@ def test_without_a_number_it_goes_back_step_by_step(world: World) -> None:
     assert world.contents() == states[2]
 
 
-def test_a_question_is_answered_once_however_often_it_is_asked(world: World) -> None:
-    states = nights(world, 2)
+def test_a_question_is_answered_once_however_often_it_is_asked(nights: Nights) -> None:
+    world, states = nights(2)
     assert steer(world, asked="a run").entries[0].facts["to"] == 2
     again = steer(world, asked="a run")
     assert (again.entries[0].name, again.entries[0].skipped) == ("rollback", True)
@@ -107,8 +121,8 @@ def test_a_report_says_of_marts_that_were_rolled_back_since_when_they_stand(worl
     assert read(world.tenant, morrow, world.settings, Ledger(world.settings)).is_current
 
 
-def test_what_was_undone_is_not_published_again_until_it_is_released(world: World) -> None:
-    states = nights(world, 2)
+def test_what_was_undone_is_not_published_again_until_it_is_released(nights: Nights) -> None:
+    world, states = nights(2)
     steer(world, to=1)
     held = world.publish(DAY)
     assert held.entries[0].facts == {"held": True}
@@ -130,8 +144,8 @@ def test_what_was_undone_is_not_published_again_until_it_is_released(world: Worl
     assert differences(world, DAY) == []
 
 
-def test_what_is_released_without_another_build_is_published_whole(world: World) -> None:
-    states = nights(world, 2)
+def test_what_is_released_without_another_build_is_published_whole(nights: Nights) -> None:
+    world, states = nights(2)
     steer(world)
     steer(world)
     steer(world, "release")
@@ -140,8 +154,8 @@ def test_what_is_released_without_another_build_is_published_whole(world: World)
     assert world.publish(DAY).entries[0].skipped
 
 
-def test_a_rollback_that_is_undone_leaves_nothing_to_publish(world: World) -> None:
-    states = nights(world, 1)
+def test_a_rollback_that_is_undone_leaves_nothing_to_publish(nights: Nights) -> None:
+    world, states = nights(1)
     steer(world)
     steer(world, to=2)
     steer(world, "release")
@@ -149,8 +163,8 @@ def test_a_rollback_that_is_undone_leaves_nothing_to_publish(world: World) -> No
     assert world.contents() == states[1]
 
 
-def test_a_rollback_behind_new_code_makes_the_next_build_whole(world: World) -> None:
-    nights(world, 1)
+def test_a_rollback_behind_new_code_makes_the_next_build_whole(nights: Nights) -> None:
+    world, _ = nights(1)
     with connect(world.settings, role=world.tenant.owner_role) as connection:
         connection.execute(statement(f"UPDATE {world.tenant.build_schema}._builds SET fingerprint = 'older' WHERE build_id = 1"))
     steer(world)
@@ -184,8 +198,8 @@ def test_the_journal_grows_with_the_rows_that_change(world: World) -> None:
     ]
 
 
-def test_a_publish_that_changed_columns_is_not_undone_and_says_so(world: World) -> None:
-    nights(world, 1)
+def test_a_publish_that_changed_columns_is_not_undone_and_says_so(nights: Nights) -> None:
+    world, _ = nights(1)
     marts, build = world.tenant.marts_schema, world.tenant.build_schema
     with connect(world.settings, role=world.tenant.owner_role) as connection:  # what stands was published by older code
         connection.execute(statement(f"ALTER TABLE {marts}.activity_days DROP COLUMN stream_count"))
@@ -208,8 +222,8 @@ def test_a_publish_that_changed_columns_is_not_undone_and_says_so(world: World) 
     assert world.contents() == state
 
 
-def test_thirty_publishes_can_be_undone_and_older_ones_are_forgotten(world: World) -> None:
-    states = nights(world, 3)
+def test_thirty_publishes_can_be_undone_and_older_ones_are_forgotten(nights: Nights) -> None:
+    world, states = nights(3)
     with connect(world.settings, role=world.tenant.owner_role) as connection:
         for table, columns in (("_journal", "publish_id"), ("_journal_marts", "publish_id"), ("_journal_rows", "publish_id")):
             connection.execute(statement(f"UPDATE {world.tenant.build_schema}.{table} SET {columns} = {columns} + 28 WHERE publish_id > 2"))
@@ -236,8 +250,8 @@ def test_a_tenants_readers_see_nothing_of_the_journal(world: World) -> None:
             connection.rollback()
 
 
-def test_a_rollback_that_is_killed_anywhere_has_done_all_or_nothing(world: World) -> None:
-    states = nights(world, 2)
+def test_a_rollback_that_is_killed_anywhere_has_done_all_or_nothing(nights: Nights) -> None:
+    world, states = nights(2)
 
     def whole() -> list[Any]:
         return [
