@@ -8,6 +8,8 @@ from decimal import Decimal
 
 import pytest
 
+from nocturne.ledger import MemoryMarks
+from nocturne.marts import steer_marts
 from nocturne.tenants import Tenant
 from tests.integration.marts.randomness import random_world, upset
 from tests.integration.marts.reference import differences, expected
@@ -88,6 +90,28 @@ def test_a_build_from_nothing_leaves_what_was_issued(world: World) -> None:
     assert world.contents(world.tenant.build_schema) == before
     published = world.publish(date(2026, 3, 7))
     assert {(entry.counts["inserted"], entry.counts["deleted"]) for entry in published.entries} == {(0, 0)}
+
+
+def test_a_statement_that_is_rolled_back_comes_back_as_it_was_issued(world: World) -> None:
+    """Somebody may have had it in hand: what is wrong with it is adjusted on the next one, also after a rollback."""
+    world.night(DUE - timedelta(1))
+    world.night(DUE)
+    before, marts = lines(world), world.mart("royalty_statements")
+    told = {"reason": "rights were wrong", "by": "Ada"}
+    steer_marts(world.tenant, DUE, world.settings, MemoryMarks(), asked="back", **told)
+    assert (lines(world), issued(world)) == ({}, [])
+    world.add("plays", play("late", "2026-01-20", "other", "m", country="SE"))
+    world.night(DUE + timedelta(1))
+    assert issued(world) == []
+    steer_marts(world.tenant, DUE, world.settings, MemoryMarks(), action="release", asked="on", by="Ada")
+    world.publish(DUE + timedelta(1))
+    assert (lines(world), world.mart("royalty_statements")) == (before, marts)
+    world.night(date(2026, 3, 7))
+    assert [(key[2], row["pro_rata_amount"]) for key, row in sorted(lines(world).items()) if key[0] == FEBRUARY] == [
+        ("alpha", Decimal(-5)),
+        ("beta", Decimal(5)),
+    ]
+    assert differences(world, date(2026, 3, 7)) == []
 
 
 def test_a_statement_that_was_built_and_not_published_may_still_change(world: World) -> None:
