@@ -2,6 +2,8 @@
 
     small_build_*      the build of one day of about 5,000 plays on 120 days of history, imports included; CPU: this process and PostgreSQL
     full_*             everything made anew from that history
+    reader_*_wait_seconds   the longest that an analyst, who asks every published mart for a row again and again, waited for one of them
+                       while this night was published, and for comparison as long before
     cost_ratio_day_1100_vs_760 (with --long)   the same night after 1,100 days of history and after 760
 
 The baseline makes the plays, listener-days, track-days and active listeners of the same history from the same silver in DuckDB alone.
@@ -15,6 +17,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -28,7 +31,7 @@ from benchmarks.warehouse import tenant_of, world_of, write_silver
 from nocturne import lake
 from nocturne.installation.database import EmbeddedDatabase
 from nocturne.ledger import MemoryMarks, migrate
-from nocturne.postgres import fetch, provision
+from nocturne.postgres import SQL, Identifier, connect, fetch, provision
 from nocturne.settings import Settings
 from nocturne.simulator import World
 from nocturne.tenants import Tenant
@@ -97,12 +100,45 @@ def _variables(settings: Settings) -> dict[str, str]:
     }
 
 
+@contextmanager
+def reading(tenant: Tenant, settings: Settings) -> Iterator[dict[str, float]]:
+    """The longest wait of a reader of the published marts while the block runs, and how many answers he got."""
+    with connect(settings, role=tenant.owner_role) as connection:
+        query = "SELECT tablename FROM pg_tables WHERE schemaname = %s AND tablename NOT LIKE %s"
+        marts = [str(name) for (name,) in connection.execute(query, (tenant.marts_schema, r"\_%")).fetchall()]
+    waited: list[float] = []
+    ended = threading.Event()
+
+    def read() -> None:
+        with connect(settings, role=tenant.reader_role, autocommit=True) as reader:
+            while not ended.is_set():
+                for mart in marts:
+                    started = time.perf_counter()
+                    reader.execute(SQL("SELECT FROM {} LIMIT 1").format(Identifier(tenant.marts_schema, mart)))
+                    waited.append(time.perf_counter() - started)
+                time.sleep(0.01)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    told: dict[str, float] = {}
+    try:
+        yield told
+    finally:
+        ended.set()
+        reader.join()
+        told |= {"longest": max(waited, default=0.0), "answers": len(waited)}
+
+
 def night(tenant: Tenant, world: World, days: Iterable[date], settings: Settings, marks: MemoryMarks) -> dict[str, dict[str, Any]]:
     """Write silver of these days, load, build and publish the last; the tasks of the marts."""
     days = list(days)
     write_silver(world, tenant, settings, marks, days)
     load_warehouse(tenant, days[-1], settings, marks)
-    return {name: task(name, tenant, days[-1], settings) for name in ("build", "publish")}
+    done = {"build": task("build", tenant, days[-1], settings)}
+    with reading(tenant, settings) as waits:
+        done["publish"] = task("publish", tenant, days[-1], settings)
+    done["publish"]["reader"] = waits
+    return done
 
 
 def by_duckdb(tenant: Tenant, settings: Settings) -> float:
@@ -157,6 +193,8 @@ def small(plays_a_day: int, days: int) -> tuple[dict[str, Any], dict[str, Any], 
         whole = night(tenant, world, world.days[:-2], settings, marks)
         night(tenant, world, world.days[-2:-1], settings, marks)
         last = night(tenant, world, world.days[-1:], settings, marks)
+        with reading(tenant, settings) as usual:
+            time.sleep(last["publish"]["wall"])
         idle = {name: task(name, tenant, world.days[-1], settings) for name in ("build", "publish")}
         marts = [entry["name"] for entry in last["publish"]["receipt"]["entries"]]
         digest = content(tenant, settings, marts)
@@ -168,6 +206,9 @@ def small(plays_a_day: int, days: int) -> tuple[dict[str, Any], dict[str, Any], 
         "small_build_process_cpu_seconds": _seconds(last["build"]["cpu"]),
         "small_publish_wall_seconds": _seconds(last["publish"]["wall"]),
         "small_publish_cpu_seconds": _seconds(last["publish"]["total_cpu"]),
+        "reader_publish_wait_seconds": _seconds(last["publish"]["reader"]["longest"]),
+        "reader_usual_wait_seconds": _seconds(usual["longest"]),
+        "reader_answers": int(last["publish"]["reader"]["answers"]),
         "idle_build_wall_seconds": _seconds(idle["build"]["wall"]),
         "idle_publish_wall_seconds": _seconds(idle["publish"]["wall"]),
         "full_build_wall_seconds": _seconds(whole["build"]["wall"]),
