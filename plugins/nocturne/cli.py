@@ -703,6 +703,9 @@ night_at: "03:00"                # local time at which the night starts
 #   pool_share: 0.52             # the share of net revenue that is split among rights holders
 #   noise_genres: white noise, nature sounds, silence      # what must last two minutes to be paid for
 
+# bill:                          # what the installation costs the tenant, by calendar month: see the mart `usage_months`
+#   - {{from: {begins_on.replace(day=1).isoformat()}, month: 400, included_rows: 10000000, million_rows: 12.50}}
+
 sources:
   # Files below the sources' root (`nocturne settings` names it). With {{day}} in the location each day is a delivery of its own.
   - name: plays

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 from itertools import pairwise
@@ -445,6 +446,22 @@ class Zone(_Strict):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Bill(_Strict):
+    """What a calendar month of the installation costs from a month on, in the tenant's currency."""
+
+    since: date = Field(alias="from", description="First day of the first month.")
+    month: Decimal = Field(ge=0, max_digits=18, decimal_places=2, description="The month itself.")
+    included_rows: int = Field(0, ge=0, description="Rows received that it pays for.")
+    million_rows: Decimal = Field(Decimal(0), ge=0, max_digits=18, decimal_places=2, description="Each million rows beyond.")
+
+    @field_validator("since")
+    @classmethod
+    def _first_of_month(cls, value: date) -> date:
+        if value.day != 1:
+            raise ValueError("a bill is of calendar months: `from` is the first day of one")
+        return value
+
+
 class Tenant(_Strict):
     """One tenant, as its file declares it."""
 
@@ -461,6 +478,7 @@ class Tenant(_Strict):
     encrypts_landing: bool = Field(False, description="Raw files stand encrypted with the tenant's own key.")
     sees_whole_market: bool = Field(False, description="It sees everybody's streams, so that a market share can be said.")
     rules: Rules = Field(default_factory=Rules)
+    bill: tuple[Bill, ...] = Field((), description="What its months cost; without one they have no price.")
     sources: tuple[Source, ...] = Field(min_length=1)
     checks: Mapping[str, Adjustments] = Field(
         default_factory=dict, description="By dataset, or `marts.<mart>`: checks of its own, other thresholds, muted checks."
@@ -491,6 +509,13 @@ class Tenant(_Strict):
         instants = [zone.since for zone in value]
         if not instants or any(later <= earlier for earlier, later in pairwise(instants)):
             raise ValueError("there must be a time zone, and the `from` instants must rise")
+        return value
+
+    @field_validator("bill")
+    @classmethod
+    def _bills_rise(cls, value: tuple[Bill, ...]) -> tuple[Bill, ...]:
+        if any(later.since <= earlier.since for earlier, later in pairwise(value)):
+            raise ValueError("the `from` days of bills must rise")
         return value
 
     @field_validator("sources", mode="before")

@@ -78,6 +78,28 @@ def test_the_same_night_again_does_nothing_new(installation: Installation, night
         assert all(entry.skipped for entry in receipts[station].receipt.entries), station
 
 
+def test_what_was_published_is_taken_back_and_brought_again_from_airflow(installation: Installation, night: dict[str, object]) -> None:
+    tenant = installation.tenant("whole_service")
+    before = installation.marts(tenant)
+    publishes = f"SELECT max(publish_id) AS newest FROM {tenant.marts_schema}._publishes"
+    newest = fetch(installation.settings, publishes, role=tenant.owner_role)[0]["newest"]
+    asked: list[dict[str, object]] = [
+        {"action": "roll back", "reason": "prices of plans were wrong"},
+        {"action": "roll back", "publish": newest, "reason": "they were right"},
+        {"action": "release"},
+    ]
+    installation.api.unpause(tenant.rollback_dag)
+    found = []
+    for number, conf in enumerate(asked, start=1):
+        installation.api.trigger(tenant.rollback_dag, f"by-hand-{number}", logical_date=None, conf=conf)
+        runs = installation.wait_for_runs(tenant.rollback_dag, number)
+        assert {run["state"] for run in runs} == {"success"}
+        found.append(installation.marts(tenant))
+    assert found[0] != before
+    assert found[1:] == [before, before]
+    assert fetch(installation.settings, publishes, role=tenant.owner_role)[0]["newest"] == newest + 2
+
+
 def test_no_secret_stands_in_logs_or_in_airflow_s_metadata(installation: Installation, night: dict[str, object]) -> None:
     settings = installation.settings
     tenant = installation.tenant("whole_service")

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -368,6 +369,28 @@ def test_rules_whose_days_do_not_rise_are_refused(entries: list[tuple[date, int]
 def test_a_rule_that_makes_no_sense_is_refused(rules: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Rules.model_validate(rules)
+
+
+def test_a_bill_holds_from_a_month_on_until_the_next() -> None:
+    bills = [{"from": "2026-01-01", "month": "400"}, {"from": "2026-03-01", "month": 450, "included_rows": 5, "million_rows": "12.5"}]
+    first, second = tenant_of(bill=bills).bill
+    assert (first.month, first.included_rows, first.million_rows) == (400, 0, 0)
+    assert (second.since, second.million_rows) == (date(2026, 3, 1), Decimal("12.5"))
+
+
+@pytest.mark.parametrize(
+    ("bill", "why"),
+    [
+        ([{"from": "2026-01-02", "month": 1}], "the first day of one"),
+        ([{"from": "2026-02-01", "month": 1}, {"from": "2026-01-01", "month": 1}], "must rise"),
+        ([{"from": "2026-01-01", "month": -1}], "greater than or equal to 0"),
+        ([{"from": "2026-01-01", "month": 1.001}], "decimal places"),
+        ([{"from": "2026-01-01"}], "Field required"),
+    ],
+)
+def test_a_bill_that_makes_no_sense_is_refused(bill: list[dict[str, Any]], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        tenant_of(bill=bill)
 
 
 def test_the_definitions_stand_unless_a_tenant_says_otherwise() -> None:

@@ -15,7 +15,7 @@ from nocturne.warehouse.tables import FACTS
 
 
 def load_facts(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> Entry:
-    """Bring `tenant`, `time_zones`, `rules` and `reconciliation` to what the tenant's file and the marks say, in one transaction.
+    """Bring `tenant`, `time_zones`, `bills`, `rules` and `reconciliation` to what the tenant's file and the marks say, in one transaction.
 
     What differs is touched: of the rules the event dates on which a value differs, of the batches the date they were received on. The
     business day never goes back: a backfill of an old day changes no number of today's.
@@ -39,7 +39,13 @@ def _load_tenant(connection: Connection, tenant: Tenant, day: date) -> int:
     )  # fmt: skip
     ends = [zone.since for zone in tenant.time_zone[1:]] + [None]
     zones = [(zone.since, end, zone.value) for zone, end in zip(tenant.time_zone, ends, strict=True)]
-    changed = _exchange(connection, tenant, "tenant", [facts]) + _exchange(connection, tenant, "time_zones", zones)
+    until = [*(bill.since for bill in tenant.bill[1:]), None]
+    bills = [(one.since, end, one.month, one.included_rows, one.million_rows) for one, end in zip(tenant.bill, until, strict=False)]
+    changed = [
+        row
+        for name, rows in (("tenant", [facts]), ("time_zones", zones), ("bills", bills))
+        for row in _exchange(connection, tenant, name, rows)
+    ]
     return _touch(connection, tenant, "tenant", [newest] if changed else [])
 
 

@@ -213,7 +213,7 @@ class _Replacement:
 
     @contextmanager
     def _indexes_made_last(self) -> Iterator[None]:
-        """Of a table that is empty, take the indexes away and make them again behind the rows: sorting once costs less than each row's place."""
+        """Take the indexes of an empty table away and make them again behind its rows: to sort once costs less than each row's place."""
         made: list[str] = []
         if not self.loader.fetch(f"SELECT 1 FROM {self.table} LIMIT 1"):
             name = self.difference.dataset.name

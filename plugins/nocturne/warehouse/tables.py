@@ -63,6 +63,18 @@ FACTS = (
         unique=("rule", "valid_from_on"),
     ),
     Warehoused(
+        "bills",
+        "What a month costs the tenant, by the months in which it holds.",
+        (
+            ("valid_from_on", "date", "First month's first day (inclusive)."),
+            ("valid_to_on", "date", "First day on which it no longer holds (exclusive); NULL: still valid."),
+            ("month_amount", "numeric(18,2)", "The month itself, in the tenant's currency."),
+            ("included_rows", "bigint", "Rows received that the month pays for."),
+            ("million_rows_amount", "numeric(18,2)", "Each million rows beyond."),
+        ),
+        unique=("valid_from_on",),
+    ),
+    Warehoused(
         "reconciliation",
         "What became of the rows of every batch.",
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import pandas as pd
 import pytest
@@ -20,7 +21,7 @@ from tests.integration.marts.world import World, make_tenant
 
 TODAY = date(2026, 2, 10)
 MARTS = {path.stem for path in (PROJECT / "dbt" / "models" / "marts").rglob("*.sql")}
-JANUARY, FEBRUARY = date(2026, 1, 1), date(2026, 2, 1)
+JANUARY, FEBRUARY, MARCH = (date(2026, month, 1) for month in (1, 2, 3))
 BATCHES = (  # received on, rows, left out, valid, quarantined
     (date(2026, 1, 31), 100, 10, 60, 30),
     (date(2026, 2, 1), 40, 0, 40, 0),
@@ -67,7 +68,18 @@ def test_a_month_uses_rows_plays_and_listeners_and_has_no_price_where_nobody_nam
     names = ("batch_count", "delivered_count", "valid_count", "max_night_count", "play_count", "stream_count", "listeners_month")
     assert tuple(months[JANUARY][name] for name in names) == (1, 100, 60, 100, 11, 10, 3)
     assert tuple(months[FEBRUARY][name] for name in names) == (3, 97, 40, 50, 1, 1, 1)
-    assert {(row["price_amount"], row["price_reason"][:7]) for row in months.values()} == {(None, "neither")}
+    assert {(row["price_amount"], row["price_reason"][:7]) for row in months.values()} == {(None, "the ten")}
+
+
+def test_a_month_costs_what_the_bill_of_its_time_says(world: World) -> None:
+    bill = [{"from": FEBRUARY, "month": 9, "included_rows": 90, "million_rows": 1_000}, {"from": MARCH, "month": 12}]
+    world.load(TODAY, make_tenant("royalties", bill=bill))
+    load_facts(world.tenant, TODAY, world.settings, marks(world.tenant))
+    world.build(TODAY)
+    world.publish(TODAY)
+    told = {row["month_on"]: (row["price_amount"], row["price_reason"]) for row in world.mart("usage_months")}
+    # 97 rows were received in February, seven of them beyond: 0.7 cents
+    assert told == {JANUARY: (None, "the tenant's file has no bill for the month"), FEBRUARY: (Decimal("9.01"), None)}
 
 
 def test_the_share_in_quarantine_is_of_the_rows_that_were_judged(world: World) -> None:
