@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,21 +36,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeFiles:
     return WholeFiles(config, log)
 
 
+_PORTS = range(10_240, 32_768)
+"""Below those from which a system takes the near ends of connections: nobody is there by chance when a server comes."""
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at this moment, and that no other process of this test run asks for at the same one."""
+    """Ports that nobody listens on at this moment, and that no other process of this test run asks for."""
     worker, workers = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    mine: list[int] = []
-    probes: list[socket.socket] = []
-    try:
-        while len(mine) < count:
-            probes.append(socket.socket())
-            probes[-1].bind(("127.0.0.1", 0))
-            port = probes[-1].getsockname()[1]
-            mine += [port] if port % workers == int(worker.removeprefix("gw")) else []
-        return mine
-    finally:
-        for probe in probes:
-            probe.close()
+    mine = _PORTS[int(worker.removeprefix("gw")) :: workers]
+    found: list[int] = []
+    while len(found) < count:
+        port = random.SystemRandom().choice(mine)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found += [port] if port not in found else []
+    return found
 
 
 @pytest.fixture(scope="session")
