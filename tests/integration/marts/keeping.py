@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 from nocturne.installation.database import EmbeddedDatabase
+from nocturne.ledger import MemoryMarks
 from nocturne.postgres import SQL, Identifier, connect
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
@@ -19,7 +20,7 @@ class Kept:
 
     tenant: Tenant
     settings: Settings
-    silver: tuple[dict[str, list[Row]], dict[str, dict[str, list[Row]]]]
+    silver: tuple[dict[str, list[Row]], MemoryMarks, dict[str, dict[str, list[Row]]]]
     script: str
 
     @classmethod
@@ -27,7 +28,7 @@ class Kept:
         """The world as it is now."""
         schemas = [f"--schema={name}" for name in world.tenant.schemas]
         script = _run(world.settings, "pg_dump", *schemas, script=None)
-        return cls(world.tenant, world.settings, deepcopy((world.rows, world._loaded)), script)
+        return cls(world.tenant, world.settings, deepcopy((world.rows, world.marks, world._loaded)), script)
 
     def again(self) -> World:
         """The world as it was then; whatever was done to it since is gone."""
@@ -35,8 +36,7 @@ class Kept:
             for name in self.tenant.schemas:
                 connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(name)))
         _run(self.settings, "psql", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--output=/dev/null", script=self.script)
-        rows, loaded = deepcopy(self.silver)
-        return World(self.tenant, self.settings, rows, loaded)
+        return World(self.tenant, self.settings, *deepcopy(self.silver))
 
 
 def _run(settings: Settings, program: str, *arguments: str, script: str | None) -> str:

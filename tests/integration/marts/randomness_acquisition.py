@@ -44,5 +44,6 @@ def upset_marketing(world: World, dice: random.Random) -> None:
 def _moments(world: World, listener: str) -> list[datetime]:
     """When a listener signed up and did something with a subscription; of a visitor, when others did."""
     accounts = world.rows["listeners"]
-    own = [row["signed_up_at"] for row in accounts if row["listener_key"] == listener] or [row["signed_up_at"] for row in accounts]
+    known = [row for row in accounts if row.get("signed_up_at")]
+    own = [row["signed_up_at"] for row in known if row["listener_key"] == listener] or [row["signed_up_at"] for row in known]
     return own + [row["occurred_at"] for row in world.rows["subscription_events"] if row["listener_key"] == listener]

@@ -45,7 +45,7 @@ def complete(world: World, dice: random.Random) -> None:
         row.setdefault("tier", TIERS[sum(row["play_id"].encode()) % len(TIERS)])
     subscriptions = sorted({(row["listener_key"], row["subscription_id"]) for row in world.rows["subscription_events"]})
     for row in world.rows["payments"]:
-        own = [subscription for listener, subscription in subscriptions if listener == row["listener_key"]]
+        own = [subscription for listener, subscription in subscriptions if listener == row.get("listener_key")]
         row.setdefault("subscription_id", dice.choice([*own, None]))
 
 

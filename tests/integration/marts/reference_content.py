@@ -122,7 +122,7 @@ def _playlist_effects(heard: Heard) -> Table:
             candidates = [
                 (abs(streams_before - before), other, streams_before)
                 for other in heard.tracks
-                if genre is not None and heard.tracks[other]["genre"] == genre and other not in {add[1] for add in near}
+                if genre is not None and heard.tracks[other].get("genre") == genre and other not in {add[1] for add in near}
                 if (streams_before := window(other, on, -1)) and before / 2 <= streams_before <= before * 2
             ]
             controls = sorted(candidates)[:5]

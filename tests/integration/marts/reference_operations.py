@@ -77,18 +77,31 @@ def _months_back(month: date, count: int) -> date:
 
 
 def _usage(marts: Marts) -> dict[str, Table]:
-    """Months in which somebody listened, or did anything else."""
-    if not marts.has("plays"):
-        return {"usage_months": {}}
-    months = {on.replace(day=1) for on in [p["played_on"] for p in marts.plays] + [session.events[0].on for session in marts.sessions]}
+    """Months in which something was received or somebody listened, or did anything else."""
+    received: dict[date, int] = defaultdict(int)
+    for dataset in marts.tenant.datasets:
+        for mark in marts.world.marks.marks(marts.tenant, "bronze", dataset.name).values():
+            received[date.fromisoformat(mark.facts["received_on"]).replace(day=1)] += mark.facts["rows"]
+    heard = [p["played_on"] for p in marts.plays] + [session.events[0].on for session in marts.sessions]
     found: Table = {}
-    for month in months:
+    for month in {on.replace(day=1) for on in heard} | received.keys():
         plays = [p for p in marts.plays if p["played_on"].replace(day=1) == month]
-        found[month,] = {
-            "delivered_count": 0,
+        listening = {
             "play_count": len(plays),
             "stream_count": sum(p["is_stream"] for p in plays),
             "listeners_month": len({p["listener_key"] for p in plays if p["is_stream"]}),
-            "price_amount": None,
+        }
+        found[month,] = {
+            "delivered_count": received[month],
+            "price_amount": _price(marts, month, received[month]),
+            **(listening if marts.has("plays") else dict.fromkeys(listening)),
         }
     return {"usage_months": found}
+
+
+def _price(marts: Marts, month: date, rows: int) -> Decimal | None:
+    bill = next((one for one in reversed(marts.tenant.bill) if one.since <= month), None)
+    if bill is None:
+        return None
+    beyond = Decimal(max(0, rows - bill.included_rows)) / 1_000_000
+    return (bill.month + beyond * bill.million_rows).quantize(Decimal("0.01"), ROUND_HALF_UP)

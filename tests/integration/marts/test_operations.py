@@ -90,9 +90,10 @@ def test_the_share_in_quarantine_is_of_the_rows_that_were_judged(world: World) -
     assert shares == {31: pytest.approx(1 / 3), 1: 0, 2: None, 3: None}
 
 
-def test_two_deliveries_that_come_apart_are_told_by_their_ratio_to_the_usual(new_world: Callable[[Tenant], World]) -> None:
-    """A year of 10 a month whose payments stop in May, and 80 stated streams for 4 heard, then 8,000: May alone stands out."""
-    world = new_world(make_tenant("apart", ("plays", "statements", "payments", "subscription_events", "plans")))
+def fill_apart(world: World) -> None:
+    """A year of 10 a month whose payments stop in May, and 80 stated streams for 4 heard, of which May has 8,000; a dear month is billed."""
+    received = {"received_on": "2026-03-05", "rows": 12_345_677, "left_out": 0}
+    world.marks.mark(world.tenant, "bronze", "plays", {"plays/2026-03-05": Mark("x", received)})
     price = {"plan_id": "one", "country": "WW", "valid_from_on": date(2020, 1, 1), "price_amount": 10, "currency": "EUR"}
     world.add("plans", price | {"tier": "premium", "billing_period": "month"})
     for month in range(1, 7):
@@ -108,6 +109,11 @@ def test_two_deliveries_that_come_apart_are_told_by_their_ratio_to_the_usual(new
         line = {"line_id": name, "service": "shop", "track_id": "song", "currency": "EUR", "net_amount": 1}
         ends = {"period_ends_on": date(2026, month + 1, 1) - timedelta(1), "stream_count": 8_000 if month == 5 else 80}
         world.add("statements", line | ends)
+
+
+def test_two_deliveries_that_come_apart_are_told_by_their_ratio_to_the_usual(new_world: Callable[[Tenant], World]) -> None:
+    world = new_world(make_tenant("apart", ("plays", "statements", "payments", "subscription_events", "plans")))
+    fill_apart(world)
     world.night(date(2026, 5, 31))
     assert differences(world, date(2026, 5, 31)) == []
     found = {(row["part"], row["month_on"].month): row for row in world.mart("agreement_months")}

@@ -67,11 +67,12 @@ def _exact(value: Any, kind: pa.DataType) -> Any:
 
 @dataclass
 class World:
-    """What a tenant's silver holds: `rows` by dataset. `load` brings the warehouse to it, `night` the published marts too."""
+    """What a tenant's silver holds: `rows` by dataset; `marks` say what was received. `load` brings the warehouse to it, `night` the published marts too."""
 
     tenant: Tenant
     settings: Settings
     rows: dict[str, list[Row]] = field(default_factory=dict)
+    marks: MemoryMarks = field(default_factory=MemoryMarks)
     _loaded: dict[str, dict[str, list[Row]]] = field(default_factory=dict)
 
     def complete(self, dataset: str, row: Mapping[str, Any]) -> Row:
@@ -106,7 +107,7 @@ class World:
                 with load_arrow(self.settings, role=self.tenant.owner_role) as loader:
                     replace(loader, self.tenant, Difference(dataset, marks, gone), reader)
             self._loaded[dataset.name] = {part: [dict(row) for row in rows] for part, rows in now.items()}
-        load_facts(self.tenant, day, self.settings, MemoryMarks())
+        load_facts(self.tenant, day, self.settings, self.marks)
 
     def build(self, day: date) -> Receipt:
         """Build the marts."""
