@@ -3,6 +3,7 @@
 <format>_events_per_second    delivered plays / seconds of the three stations; the gate between them is run too, and told apart
 peak_rss_mb                   the greatest of any station's process (each has its own, as the tasks of a night have)
 ndjson_vs_bare_duckdb         those seconds / the seconds in which DuckDB scans the same files and writes them as one Parquet file
+single_event_ms               one event of JSON through the dataset's pydantic model, the mean of 20,000 different ones
 ndjson_vs_dlt                 those seconds / the seconds of dlt's pipeline `filesystem | read_jsonl` into a Delta table
 
 The world holds late, repeated, corrected and bad rows, so rows are refused and keys compared. Neither baseline validates, pseudonymises
@@ -21,12 +22,16 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from benchmarks import CACHE, publish, throwaway_installation
 from benchmarks.warehouse import tenant_of, world_of
 from nocturne.accepting import Acceptance
+from nocturne.datasets import row_model
 from nocturne.lake import duck, table, text
 from nocturne.ledger import MemoryMarks
 from nocturne.settings import Settings
@@ -139,6 +144,18 @@ def bare_duckdb(files: list[Path], target: Path, settings: Settings) -> float:
         return time.perf_counter() - started
 
 
+def single_event(files: list[Path], count: int = 20_000) -> float:
+    """Milliseconds in which one event is validated by its model; events that are refused are refused as fast."""
+    model = row_model("plays")
+    with files[0].open("rb") as lines:
+        events = [line for line, _ in zip(lines, range(count), strict=False)]
+    started = time.perf_counter()
+    for event in events:
+        with suppress(ValidationError):
+            model.model_validate_json(event)
+    return (time.perf_counter() - started) * 1_000 / len(events)
+
+
 def without_cut_lines(files: list[Path], target: Path) -> Path:
     """A folder with the files, without the lines that are no JSON."""
     target.mkdir(parents=True)
@@ -196,6 +213,7 @@ def main() -> None:
             if isinstance(dlt, float):
                 ratios["ndjson_vs_dlt"] = round(nights["ndjson"]["seconds"] / dlt, 3)
             size = sum(file.stat().st_size for file in files)
+            one_event = single_event(files)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     told = ("delivered", "silver_rows", "silver_hash", "by_station")
@@ -208,6 +226,7 @@ def main() -> None:
         results={
             **{f"{form}_events_per_second": round(one["events_per_second"]) for form, one in nights.items()},
             **{f"{form}_cpu_seconds": round(one["cpu_seconds"], 2) for form, one in nights.items()},
+            "single_event_ms": round(one_event, 4) if "ndjson" in nights else None,
             "peak_rss_mb": round(max(one["peak_rss_mb"] for one in nights.values())),
             **{f"{form}_{fact}": one[fact] for form, one in nights.items() for fact in told},
         },
