@@ -116,7 +116,7 @@ def fill_over_a_year(world: World) -> None:
     world.add("plays", play("first", "2026-01-02", "old", "returning"), play("sixty", "2026-03-03", "old", "returning"))
     for days in (0, 1, 5):
         at = local("2026-01-02T12:00")
-        liked = {"interaction_id": f"after {days}", "interacted_at": at, "listener_key": "returning", "interaction_type": "like"}
+        liked = {"interaction_id": f"after {days}", "interacted_at": at, "listener_key": "returning", "interaction": "like"}
         world.add("interactions", liked | {"received_on": date(2026, 1, 2 + days)})
 
 
