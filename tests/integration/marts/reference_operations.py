@@ -1,7 +1,4 @@
-"""A tenant's usage once more, in plain Python: listening by calendar month, and what two deliveries say of the same.
-
-What was received is known to no world of silver rows.
-"""
+"""A tenant's usage once more, in plain Python: rows and listening by calendar month, and what two deliveries say of the same."""
 
 from __future__ import annotations
 
@@ -11,6 +8,8 @@ from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from statistics import median
 from typing import TYPE_CHECKING
+
+from tests.integration.marts.reference_rights import month_of, months_before
 
 if TYPE_CHECKING:
     from tests.integration.marts.reference import Marts, Table
@@ -26,39 +25,51 @@ def tables(marts: Marts, found: Mapping[str, Table]) -> dict[str, Table]:
 
 def _agreement(marts: Marts, found: Mapping[str, Table]) -> dict[str, Table]:
     """Every pair of deliveries that the tenant has, month by month."""
-    told: Table = {}
-    if "mrr_days" in found and marts.has("payments"):
-        due = defaultdict(list)
-        for (on,), row in found["mrr_days"].items():
-            due[on.replace(day=1)].append(row["closing_amount"])
-        for month, amounts in due.items():
-            paid = [
-                row["gross_amount"] for (on, _, kind), row in found["revenue_days"].items() if (on.replace(day=1), kind) == (month, PAID)
-            ]
-            told["payments against subscriptions", "all", month] = _pair(sum(paid), sum(amounts) / len(amounts))
-    if marts.has("statements", "plays"):
-        heard: dict[date, int] = defaultdict(int)
-        for (on,), row in found["activity_days"].items():
-            heard[on.replace(day=1)] += row["stream_count"]
-        stated = defaultdict(list)
-        for (service, month, _), row in found["statement_months"].items():
-            stated[service, month] += [] if row["stream_count"] is None else [row["stream_count"]]
-        for (service, month), counts in stated.items():
-            if month in heard:
-                told["statements against streams", service, month] = _pair(sum(counts) if counts else None, heard[month])
-    whole = {key: row for key, row in told.items() if key[2] >= marts.tenant.begins_on and _end(key[2]) <= marts.today}
+    is_sold, is_stated = marts.has("payments", "subscription_events", "plans"), marts.has("statements", "plays")
+    if not (is_sold or is_stated):
+        return {}
+    told = (_sold(found) if is_sold else {}) | (_stated(found) if is_stated else {})
+    whole = {
+        key: row
+        for key, row in told.items()
+        if key[2] >= marts.tenant.begins_on and months_before(key[2], -1) <= marts.today + timedelta(1)
+    }
     for (subject, part, month), row in whole.items():
-        before = [_months_back(month, n) for n in range(1, 13)]
+        before = [months_before(month, n) for n in range(1, 13)]
         ratios = [whole[subject, part, one]["agreement_ratio"] for one in before if (subject, part, one) in whole]
         known = [ratio for ratio in ratios if ratio is not None]
         usual = median(known) if len(known) >= 3 else None
         row["usual_ratio"] = usual
         row["ratio_to_usual"] = None if row["agreement_ratio"] is None or not usual else row["agreement_ratio"] / usual
-    return {"agreement_months": whole} if told or marts.has("statements", "plays") or marts.has(*SUBSCRIBED) else {}
+    return {"agreement_months": whole}
 
 
-PAID = "subscription"
-SUBSCRIBED = ("payments", "subscription_events", "plans")
+def _sold(found: Mapping[str, Table]) -> Table:
+    """Payments beside what subscriptions are worth."""
+    due, paid = defaultdict(list), defaultdict(list)
+    for (on,), row in found["mrr_days"].items():
+        due[month_of(on)].append(row["closing_amount"])
+    for (on, _, kind), row in found["revenue_days"].items():
+        paid[month_of(on), kind].append(row["gross_amount"])
+    return {
+        ("payments against subscriptions", "all", month): _pair(sum(paid[month, "subscription"]), sum(amounts) / len(amounts))
+        for month, amounts in due.items()
+    }
+
+
+def _stated(found: Mapping[str, Table]) -> Table:
+    """Streams that statements name beside those that were heard."""
+    heard: dict[date, int] = defaultdict(int)
+    for (on,), row in found["activity_days"].items():
+        heard[month_of(on)] += row["stream_count"]
+    stated = defaultdict(list)
+    for (service, month, _), row in found["statement_months"].items():
+        stated[service, month] += [] if row["stream_count"] is None else [row["stream_count"]]
+    return {
+        ("statements against streams", service, month): _pair(sum(counts) if counts else None, heard[month])
+        for (service, month), counts in stated.items()
+        if month in heard
+    }
 
 
 def _pair(told: Decimal | int | None, expected: Decimal | int) -> Row:
@@ -67,25 +78,16 @@ def _pair(told: Decimal | int | None, expected: Decimal | int) -> Row:
     return {"told_value": values[0], "expected_value": values[1], "agreement_ratio": ratio}
 
 
-def _end(month: date) -> date:
-    return _months_back(month, -1) - timedelta(1)
-
-
-def _months_back(month: date, count: int) -> date:
-    number = month.year * 12 + month.month - 1 - count
-    return date(number // 12, number % 12 + 1, 1)
-
-
 def _usage(marts: Marts) -> dict[str, Table]:
     """Months in which something was received or somebody listened, or did anything else."""
     received: dict[date, int] = defaultdict(int)
     for dataset in marts.tenant.datasets:
         for mark in marts.world.marks.marks(marts.tenant, "bronze", dataset.name).values():
-            received[date.fromisoformat(mark.facts["received_on"]).replace(day=1)] += mark.facts["rows"]
+            received[month_of(date.fromisoformat(mark.facts["received_on"]))] += mark.facts["rows"]
     heard = [p["played_on"] for p in marts.plays] + [session.events[0].on for session in marts.sessions]
     found: Table = {}
-    for month in {on.replace(day=1) for on in heard} | received.keys():
-        plays = [p for p in marts.plays if p["played_on"].replace(day=1) == month]
+    for month in {month_of(on) for on in heard} | received.keys():
+        plays = [p for p in marts.plays if month_of(p["played_on"]) == month]
         listening = {
             "play_count": len(plays),
             "stream_count": sum(p["is_stream"] for p in plays),
