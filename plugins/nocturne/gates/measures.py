@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,7 @@ class Counts:
     unknown_tracks: int | None = None
     spreads: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def profile(self) -> Profile:
         """What is remembered of them."""
         return Profile(
