@@ -1,9 +1,9 @@
 {#- The incremental strategy of this project.
 
     A model computes all rows of its *scope* (some listeners' days, some dates) from its inputs, and its table holds them afterwards, and
-    no others, in that scope. What is already so is left alone: only rows that really differ are written, and their dates are noted in
-    `_changed`, from where the models downstream and `publish_marts` know what to look at. All of it is one transaction, so a killed
-    build has either done it and noted it, or neither.
+    no others, in that scope. What is already so is left alone: only rows that really differ are written. Their dates are noted in
+    `_changed`, from where the models downstream know what to look at, and of a mart their keys in `_moved`, where `publish_marts` looks.
+    All of it is one transaction, so a killed build has either done it and noted it, or neither.
 
     meta:
       scope: {relation: <model>, columns: {<own column>: <its column>}}   the scope; its columns tell which rows are meant
@@ -42,6 +42,16 @@
     select '{{ stem }}', {{ day }} from {{ stem }}__came
     on conflict do nothing;
     {% endif %}
+
+    {% if 'marts' in model.fqn -%}
+    insert into {{ target.schema }}._moved (model, key)
+    select '{{ stem }}', jsonb_build_object({% for column in key %}'{{ column }}', {{ column }}{{ ', ' if not loop.last }}{% endfor %})
+    from (
+        select {{ key | join(', ') }} from {{ stem }}__went
+        union
+        select {{ key | join(', ') }} from {{ stem }}__came
+    ) as moved;
+    {%- endif %}
 
     delete from {{ target }} as standing
     using {{ stem }}__went as went

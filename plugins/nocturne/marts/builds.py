@@ -23,7 +23,7 @@ TOUCHED = ("_touched", "_touched_listeners", "_touched_rows")
 
 @dataclass(frozen=True)
 class Mart:
-    """A mart as dbt knows it: `day` is the column whose dates `_changed` notes; None: it is compared whole.
+    """A mart as dbt knows it: `day` is the column whose dates `_changed` notes, as `_moved` notes keys; None: it is compared whole.
 
     What is published of a mart that `closes` never changes again: publishing keeps its rows in `_closed`, by `day`, and builds take them
     from there.
@@ -68,6 +68,9 @@ def prepare(tenant: Tenant, settings: Settings) -> None:
                 " (model text NOT NULL, changed_on date NOT NULL, PRIMARY KEY (model, changed_on))"
             )
         )
+        if connection.execute("SELECT to_regclass(%s)", (f"{build}._moved",)).fetchone() == (None,):
+            connection.execute(statement(f"CREATE TABLE {build}._moved (model text NOT NULL, key jsonb NOT NULL)"))
+            connection.execute(statement(f"CREATE INDEX ON {build}._moved (model)"))
         there = connection.execute("SELECT to_regclass(%s)", (f"{build}._closed",)).fetchone()
         if there == (None,):
             connection.execute(

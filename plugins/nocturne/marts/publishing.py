@@ -24,7 +24,7 @@ _MANY = 20_000
 def publish_marts(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> Receipt:
     """Make the published marts equal to the built ones, in one transaction.
 
-    Reads `<slug>_build`: of marts by date the dates that `_changed` names, of the others, and after a whole build of all, every row.
+    Reads `<slug>_build`: of marts by date the keys that `_moved` names, of the others, and after a whole build of all, every row.
     Writes the rows of `<slug>_marts` that differ, `_publishes`, the journal that undoes it, of marts that close `<slug>_build._closed`, and
     clears what the build has worked in from the `_touched` tables. While publishing is held (after a rollback) it writes nothing, and says
     so in a warning. A re-run finds the build published and does nothing. Raises BuildFailed if the last build is not complete,
@@ -133,13 +133,37 @@ class Exchange:
     def take_build(self, *, is_kept: bool = True) -> tuple[int, int]:
         """Bring the rows to the built ones: (deleted, inserted). With `is_kept`, the journal keeps what undoes it."""
         columns = self.columns
-        built = SQL("SELECT {} FROM {} {}").format(columns, self.built, self._scope)
         if self.is_empty():
             self.journal.note_empty(self.mart)
             inserted = run(self.connection, SQL("INSERT INTO {0} ({1}) SELECT {1} FROM {2}").format(self.published, columns, self.built))
             self._tell_planner(inserted)
             return 0, inserted
-        return self.exchange_rows(built, SQL("SELECT {} FROM {} {}").format(columns, self.published, self._scope), is_kept=is_kept)
+        built, standing = (SQL("SELECT {} FROM {}").format(columns, table) for table in (self.built, self.published))
+        if self._is_compared_whole:
+            return self.exchange_rows(built, standing, is_kept=is_kept)
+        if not self._find_moved():
+            return 0, 0
+        key = SQL(", ").join(map(Identifier, self.mart.key))
+        moved = SQL("WHERE ({0}) IN (SELECT {0} FROM {1})").format(key, self._moved)
+        return self.exchange_rows(SQL("{} {}").format(built, moved), SQL("{} {}").format(standing, moved), is_kept=is_kept)
+
+    def _find_moved(self) -> int:
+        """Gather the keys of the rows that builds have changed since marts were published; how many there are."""
+        count = run(
+            self.connection,
+            SQL(
+                "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT DISTINCT {} FROM {} AS moved,"
+                " jsonb_populate_record(NULL::{}, moved.key) AS r WHERE moved.model = {}"
+            ).format(
+                self._moved,
+                SQL(", ").join(Identifier("r", column) for column in self.mart.key),
+                Identifier(self.tenant.build_schema, "_moved"),
+                self.built,
+                Literal(self.mart.name),
+            ),
+        )
+        run(self.connection, SQL("ANALYZE {}").format(self._moved))
+        return count
 
     def exchange_rows(self, wanted: Composable, standing: Composable, *, is_kept: bool = True) -> tuple[int, int]:
         """Delete the rows of `standing` that are not among the `wanted`, insert those that are new: (deleted, inserted).
@@ -194,15 +218,23 @@ class Exchange:
         )
 
     @property
+    def _is_compared_whole(self) -> bool:
+        return self.is_whole or self.mart.day is None
+
+    @property
     def _log(self) -> Identifier:
         return Identifier(self.tenant.build_schema, "_changed")
 
     @property
+    def _moved(self) -> Identifier:
+        return Identifier(f"{self.mart.name}__moved")
+
+    @property
     def _scope(self) -> Composable:
-        if self.is_whole or self.mart.day is None:
+        if self._is_compared_whole:
             return SQL("")
         return SQL("WHERE {} IN (SELECT changed_on FROM {} WHERE model = {})").format(
-            Identifier(self.mart.day), self._log, Literal(self.mart.name)
+            Identifier(self.mart.day or ""), self._log, Literal(self.mart.name)
         )
 
     def _columns(self, schema: str) -> dict[str, str]:
@@ -321,7 +353,8 @@ def _clear(connection: Connection, tenant: Tenant, build: Build) -> None:
     raw, built = tenant.raw_schema, tenant.build_schema
     for table in builds.TOUCHED:
         connection.execute(statement(f"DELETE FROM {raw}.{table} WHERE touched_at <= %s"), (build.started_at,))
-    run(connection, statement(f"DELETE FROM {built}._changed"))
+    for log in ("_changed", "_moved"):
+        run(connection, statement(f"DELETE FROM {built}.{log}"))
     if not builds.is_touched_since(connection, tenant, build.started_at):
         for table in ("int_affected", "int_affected_subscribers"):
             if connection.execute("SELECT to_regclass(%s)", (f"{built}.{table}",)).fetchone() != (None,):

@@ -41,7 +41,8 @@ def steer_marts(
 
     roll back   makes the rows of `<slug>_marts` those that stood after `publish_id` (0: before the first; None: before the newest publish
                 that changed anything and is not undone yet), records it as a publish of its own, which can be undone like any other,
-                notes the dates in `_changed`, so that later builds and publishes look at them again, and holds publishing
+                notes the dates in `_changed` and the keys in `_moved`, so that later builds and publishes look at them again, and holds
+                publishing
     hold        lets no night publish until it is released
     release     lets the next night publish again
 
@@ -214,8 +215,15 @@ def _undo(exchange: Exchange, target: int) -> tuple[int, int]:
 
 
 def _touch(kept: Journal, mart: Mart) -> None:
-    """Note the dates of the rows that this rollback moved: there the build now differs from what is published."""
+    """Note the dates and the keys of the rows that this rollback moved: there the build now differs from what is published."""
     if mart.day is not None:
+        key = SQL(", ").join(SQL("{0}, contents -> {0}").format(Literal(column)) for column in mart.key)
+        run(
+            kept.connection,
+            SQL("INSERT INTO {} (model, key) SELECT mart, jsonb_build_object({}) FROM {} WHERE publish_id = {} AND mart = {}").format(
+                place(kept.tenant, "_moved"), key, place(kept.tenant, "_journal_rows"), Literal(kept.publish_id), Literal(mart.name)
+            ),
+        )
         run(
             kept.connection,
             SQL(
