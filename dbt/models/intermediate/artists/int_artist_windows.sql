@@ -14,17 +14,20 @@ needed as (
 
 streamed as (
     select
-        plays.artist_id,
-        plays.listener_key,
+        days.artist_id,
+        days.listener_id,
         tenant.business_day,
-        count(*) filter (where plays.played_on > tenant.business_day - 7) as streams_7d,
-        count(*) filter (where plays.played_on > tenant.business_day - 28) as streams_28d,
-        count(*) filter (where plays.played_on > tenant.business_day - 28 and plays.is_intentional) as intentional_streams_28d,
-        count(*) filter (where plays.played_on <= tenant.business_day - 28) as streams_previous_28d
-    from {{ of_days(ref('plays'), 'played_on', 'needed') }} as plays
-    inner join tenant on plays.played_on > tenant.business_day - 56 and plays.played_on <= tenant.business_day
-    where plays.is_stream and plays.artist_id is not null
-    group by plays.artist_id, plays.listener_key, tenant.business_day
+        coalesce(sum(days.stream_count) filter (where days.played_on > tenant.business_day - 7), 0) as streams_7d,
+        coalesce(sum(days.stream_count) filter (where days.played_on > tenant.business_day - 28), 0) as streams_28d,
+        coalesce(sum(days.intentional_stream_count) filter (where days.played_on > tenant.business_day - 28), 0) as intentional_streams_28d,
+        coalesce(sum(days.stream_count) filter (where days.played_on <= tenant.business_day - 28), 0) as streams_previous_28d
+    from {{ of_days(ref('int_artist_listener_days'), 'played_on', 'needed') }} as days
+    cross join tenant
+    where
+        days.stream_count > 0
+        and days.played_on > (select today.business_day - 56 from tenant as today)
+        and days.played_on <= (select today.business_day from tenant as today)
+    group by days.artist_id, days.listener_id, tenant.business_day
 ),
 
 ranked as (
@@ -38,7 +41,7 @@ ranked as (
 
 select
     ranked.artist_id,
-    ranked.listener_key,
+    ranked.listener_id,
     ranked.streams_7d,
     ranked.streams_28d,
     ranked.streams_previous_28d,
@@ -58,4 +61,4 @@ select
     end as segment
 from ranked
 inner join {{ ref('int_artist_listeners') }} as listeners
-    on ranked.listener_key = listeners.listener_key and ranked.artist_id = listeners.artist_id
+    on ranked.listener_id = listeners.listener_id and ranked.artist_id = listeners.artist_id

@@ -3,5 +3,6 @@
 
 select distinct
     listener_key,
+    listener_id,
     {{ month_of('event_on') }} as month_on
 from {{ ref('int_affected') }}

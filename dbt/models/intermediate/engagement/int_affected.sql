@@ -16,6 +16,7 @@
 
 select
     null::text as listener_key,
+    null::bigint as listener_id,
     null::date as event_on
 where false
 
@@ -179,6 +180,7 @@ reached as (
 
 select
     reached.listener_key,
+    {{ listener_number('reached.listener_key') }} as listener_id,
     reached.event_on
 from reached
 where not exists (

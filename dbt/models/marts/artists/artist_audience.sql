@@ -17,7 +17,7 @@ listeners as (
         extract(year from tenant.business_day)::integer - accounts.birth_year as age
     from {{ ref('int_artist_windows') }} as windows
     cross join tenant
-    left join {{ ref('stg_listeners') }} as accounts on windows.listener_key = accounts.listener_key
+    left join {{ ref('stg_listeners') }} as accounts on windows.listener_id = {{ listener_number('accounts.listener_key') }}
     where windows.streams_28d > 0
 ),
 

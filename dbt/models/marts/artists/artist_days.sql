@@ -27,65 +27,62 @@ needed as (
     cross join generate_series(asked.played_on - 27, asked.played_on, interval '1 day') as reach (played_on)
 ),
 
-listened as (
-    select
-        artist_id,
-        listener_key,
-        played_on,
-        track_id,
-        is_stream,
-        is_skip,
-        is_intentional,
-        ms_played
-    from {{ of_days(ref('plays'), 'played_on', 'needed') }} as plays
-    where artist_id is not null
-),
-
 sums as (
     select
         artist_id,
         played_on,
-        count(*) as play_count,
-        count(*) filter (where is_stream) as stream_count,
-        sum(is_skip::integer) as skip_count,
-        sum(is_intentional::integer) as intentional_count,
+        sum(play_count) as play_count,
+        sum(stream_count) as stream_count,
+        sum(skip_count) as skip_count,
+        sum(intentional_count) as intentional_count,
         sum(ms_played)::bigint as ms_played,
-        count(distinct track_id) as track_count,
-        count(distinct listener_key) filter (where is_stream) as listeners_1d
-    from listened
-    where played_on in (select asked.played_on from asked)
+        count(*) filter (where is_listener) as listeners_1d
+    from {{ of_days(ref('int_artist_listener_days'), 'played_on', 'asked') }} as listened
     group by artist_id, played_on
 ),
 
-streamed as (
-    select distinct
-        artist_id,
-        listener_key,
-        played_on
-    from listened
-    where is_stream
+tracks as (
+    select
+        tracks.artist_id,
+        heard.played_on,
+        count(distinct heard.track_id) as track_count
+    from {{ of_days(ref('track_days'), 'played_on', 'asked') }} as heard
+    inner join {{ ref('stg_tracks') }} as tracks on heard.track_id = tracks.track_id
+    group by tracks.artist_id, heard.played_on
 ),
 
 active as (
     select
         artist_id,
         played_on,
-        lead(played_on) over (partition by artist_id, listener_key order by played_on) as next_on
-    from streamed
+        lead(played_on) over (partition by listener_id, artist_id order by played_on) as next_on
+    from {{ of_days(ref('int_artist_listener_days'), 'played_on', 'needed') }} as listened
+    where is_listener
+),
+
+-- listeners who count from a day until another, before which they stream the artist again or have not done so for 28 days
+spans as (
+    select
+        artist_id,
+        played_on,
+        least(played_on + 28, next_on) as until_on,
+        count(*) as listener_count
+    from active
+    group by artist_id, played_on, least(played_on + 28, next_on)
 ),
 
 steps as (
     select
         artist_id,
         played_on as day_on,
-        1 as step
-    from active
+        listener_count as step
+    from spans
     union all
     select
         artist_id,
-        least(played_on + 28, next_on) as day_on,
-        -1 as step
-    from active
+        until_on as day_on,
+        -listener_count as step
+    from spans
     union all
     select
         artist_id,
@@ -119,8 +116,9 @@ select
     sums.skip_count,
     sums.intentional_count,
     sums.ms_played,
-    sums.track_count,
+    tracks.track_count,
     sums.listeners_1d,
     windows.listeners_28d
 from sums
 inner join windows on sums.artist_id = windows.artist_id and sums.played_on = windows.day_on
+inner join tracks on sums.artist_id = tracks.artist_id and sums.played_on = tracks.played_on

@@ -2,8 +2,8 @@
     enabled=has('plays', 'tracks'),
     indexes=[{'columns': ['artist_id', 'other_artist_id'], 'unique': true}]
 ) }}
-{#- Bounded on all sides: plays are read by day up to the last listener that counts, so a night costs what these listeners heard in 28
-    days, however many there are. Their keys are digests: the first by key are a fair sample of all. -#}
+{#- Bounded on all sides: a night costs what the listeners that count heard in 28 days, however many there are. Their keys are digests: the
+    first by key are a fair sample of all. -#}
 {%- set most_listeners = 5000 %}
 
 with tenant as (
@@ -11,7 +11,9 @@ with tenant as (
 ),
 
 listeners as (
-    select listener_days.listener_key
+    select
+        listener_days.listener_key,
+        {{ listener_number('listener_days.listener_key') }} as listener_id
     from {{ ref('listener_days') }} as listener_days
     inner join tenant
         on listener_days.played_on > tenant.business_day - 28 and listener_days.played_on <= tenant.business_day
@@ -22,32 +24,25 @@ listeners as (
 ),
 
 counted as (
-    select
-        max(listener_key) as last_key,
-        count(*) as listener_count
-    from listeners
+    select count(*) as listener_count from listeners
 ),
 
 streamed as (
     select distinct
-        plays.artist_id,
-        plays.listener_key
+        listened.artist_id,
+        listeners.listener_id
     from tenant
-    cross join counted
+    cross join listeners
     cross join generate_series(0, 27) as back (days)
     cross join
         lateral (
-            select
-                any_play.artist_id,
-                any_play.listener_key
-            from {{ ref('plays') }} as any_play
+            select any_day.artist_id from {{ ref('int_artist_listener_days') }} as any_day
             where
-                any_play.played_on = tenant.business_day - back.days
-                and any_play.listener_key <= counted.last_key
-                and any_play.is_stream
-                and any_play.artist_id is not null
+                any_day.played_on = tenant.business_day - back.days
+                and any_day.listener_id = listeners.listener_id
+                and any_day.stream_count > 0
             offset 0
-        ) as plays
+        ) as listened
 ),
 
 artists as (
@@ -63,7 +58,7 @@ artists as (
 heard as (
     select
         streamed.artist_id,
-        streamed.listener_key
+        streamed.listener_id
     from streamed
     inner join artists on streamed.artist_id = artists.artist_id
 ),
@@ -74,7 +69,7 @@ pairs as (
         other.artist_id as other_artist_id,
         count(*) as listener_count
     from heard as one
-    inner join heard as other on one.listener_key = other.listener_key and one.artist_id < other.artist_id
+    inner join heard as other on one.listener_id = other.listener_id and one.artist_id < other.artist_id
     group by one.artist_id, other.artist_id
     order by count(*) desc, one.artist_id asc, other.artist_id asc
     limit 1000

@@ -7,19 +7,18 @@
     meta={'scope': {'relation': 'int_changed_play_days', 'columns': {'played_on': 'played_on'}}, 'day': 'played_on'}
 ) }}
 
-with plays as (
-    select * from {{ of_days(ref('plays'), 'played_on', ref('int_changed_play_days')) }} as plays
-    where artist_id is not null
+with listened as (
+    select * from {{ of_days(ref('int_artist_listener_days'), 'played_on', ref('int_changed_play_days')) }} as listened
 )
 
 select
     artist_id,
     played_on,
-    coalesce(country, 'ZZ') as country,
-    count(*) as play_count,
-    count(*) filter (where is_stream) as stream_count,
-    sum(is_intentional::integer) as intentional_count,
+    country,
+    sum(play_count) as play_count,
+    sum(stream_count) as stream_count,
+    sum(intentional_count) as intentional_count,
     sum(ms_played)::bigint as ms_played,
-    count(distinct listener_key) filter (where is_stream) as listeners_1d
-from plays
-group by artist_id, played_on, coalesce(country, 'ZZ')
+    count(*) filter (where stream_count > 0) as listeners_1d
+from listened
+group by artist_id, played_on, country

@@ -7,8 +7,8 @@
     meta={'scope': {'relation': 'int_changed_release_days', 'columns': {'played_on': 'played_on'}}, 'day': 'played_on'}
 ) }}
 
-with plays as (
-    select * from {{ of_days(ref('plays'), 'played_on', ref('int_changed_release_days')) }} as plays
+with listens as (
+    select * from {{ of_days(ref('int_listens'), 'played_on', ref('int_changed_release_days')) }} as listens
 ),
 
 tracks as (
@@ -21,14 +21,14 @@ tracks as (
 -- as of the day of the play, not as of today: what was new then stays new then
 aged as (
     select
-        plays.*,
+        listens.*,
         case
-            when tracks.released_on < plays.played_on - interval '18 months' then 'catalogue'
+            when tracks.released_on < listens.played_on - interval '18 months' then 'catalogue'
             when tracks.released_on is not null then 'current'
             else 'unknown'
         end as release_age
-    from plays
-    left join tracks on plays.track_id = tracks.track_id
+    from listens
+    left join tracks on listens.track_id = tracks.track_id
 ),
 
 sums as (
@@ -39,7 +39,7 @@ sums as (
         count(*) filter (where is_stream) as stream_count,
         sum(ms_played)::bigint as ms_played,
         count(distinct track_id) as track_count,
-        count(distinct listener_key) filter (where is_stream) as listeners_1d
+        count(distinct listener_id) filter (where is_stream) as listeners_1d
     from aged
     group by release_age, played_on
 )

@@ -6,15 +6,15 @@
     meta={'scope': {'relation': 'int_changed_play_days', 'columns': {'played_on': 'played_on'}}, 'day': 'played_on'}
 ) }}
 
-with plays as (
+with listens as (
     select
         played_on,
         track_id,
         artist_id,
-        listener_key,
+        listener_id,
         ms_played,
         is_stream
-    from {{ of_days(ref('plays'), 'played_on', ref('int_changed_play_days')) }} as plays
+    from {{ of_days(ref('int_listens'), 'played_on', ref('int_changed_play_days')) }} as listens
 ),
 
 measured as (
@@ -22,14 +22,14 @@ measured as (
         'ms_played' as measure,
         played_on,
         ms_played as amount
-    from plays
-    {%- for subject, column in {'track': 'track_id', 'artist': 'artist_id', 'listener': 'listener_key'}.items() %}
+    from listens
+    {%- for subject, column in {'track': 'track_id', 'artist': 'artist_id', 'listener': 'listener_id'}.items() %}
     union all
     select
         'streams_by_{{ subject }}' as measure,
         played_on,
         count(*) as amount
-    from plays
+    from listens
     where is_stream and {{ column }} is not null
     group by played_on, {{ column }}
     {%- endfor %}

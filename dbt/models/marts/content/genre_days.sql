@@ -6,8 +6,8 @@
     meta={'scope': {'relation': 'int_changed_play_days', 'columns': {'played_on': 'played_on'}}, 'day': 'played_on'}
 ) }}
 
-with plays as (
-    select * from {{ of_days(ref('plays'), 'played_on', ref('int_changed_play_days')) }} as plays
+with listens as (
+    select * from {{ of_days(ref('int_listens'), 'played_on', ref('int_changed_play_days')) }} as listens
 )
 
 select
@@ -19,6 +19,6 @@ select
     sum(is_completed::integer) as completed_count,
     sum(ms_played)::bigint as ms_played,
     count(distinct track_id) as track_count,
-    count(distinct listener_key) filter (where is_stream) as listeners_1d
-from plays
+    count(distinct listener_id) filter (where is_stream) as listeners_1d
+from listens
 group by coalesce(genre, 'unknown'), played_on

@@ -55,8 +55,8 @@ heard as (
     select
         coalesce(genre, 'unknown') as genre,
         {{ week_of('played_on') }} as week_on,
-        count(distinct listener_key) as listener_count
-    from {{ of_days(ref('plays'), 'played_on', week_days('asked')) }} as plays
+        count(distinct listener_id) as listener_count
+    from {{ of_days(ref('int_listens'), 'played_on', week_days('asked')) }} as listens
     where is_stream
     group by coalesce(genre, 'unknown'), {{ week_of('played_on') }}
 ),

@@ -7,8 +7,8 @@
     meta={'scope': {'relation': 'int_changed_release_days', 'columns': {'played_on': 'played_on'}}, 'day': 'played_on'}
 ) }}
 
-with plays as (
-    select * from {{ of_days(ref('plays'), 'played_on', ref('int_changed_release_days')) }} as plays
+with listens as (
+    select * from {{ of_days(ref('int_listens'), 'played_on', ref('int_changed_release_days')) }} as listens
 ),
 
 tracks as (
@@ -26,15 +26,15 @@ releases as (
 sums as (
     select
         tracks.release_id,
-        plays.played_on,
+        listens.played_on,
         count(*) as play_count,
-        count(*) filter (where plays.is_stream) as stream_count,
-        sum(plays.ms_played)::bigint as ms_played,
-        count(distinct plays.track_id) as track_count,
-        count(distinct plays.listener_key) filter (where plays.is_stream) as listeners_1d
-    from plays
-    inner join tracks on plays.track_id = tracks.track_id
-    group by tracks.release_id, plays.played_on
+        count(*) filter (where listens.is_stream) as stream_count,
+        sum(listens.ms_played)::bigint as ms_played,
+        count(distinct listens.track_id) as track_count,
+        count(distinct listens.listener_id) filter (where listens.is_stream) as listeners_1d
+    from listens
+    inner join tracks on listens.track_id = tracks.track_id
+    group by tracks.release_id, listens.played_on
 )
 
 select

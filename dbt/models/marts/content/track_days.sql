@@ -6,8 +6,8 @@
     meta={'scope': {'relation': 'int_changed_play_days', 'columns': {'played_on': 'played_on'}}, 'day': 'played_on'}
 ) }}
 
-with plays as (
-    select * from {{ of_days(ref('plays'), 'played_on', ref('int_changed_play_days')) }} as plays
+with listens as (
+    select * from {{ of_days(ref('int_listens'), 'played_on', ref('int_changed_play_days')) }} as listens
 )
 
 select
@@ -20,10 +20,10 @@ select
     sum(is_completed::integer) as completed_count,
     sum(is_intentional::integer) as intentional_count,
     sum(ms_played)::bigint as ms_played,
-    count(distinct listener_key) filter (where is_stream) as listeners_1d,
+    count(distinct listener_id) filter (where is_stream) as listeners_1d,
     {%- for tenth in range(1, 11) %}
     count(*) filter (where tenths_heard >= {{ tenth }})::integer as reached_{{ tenth }}0_count,
     {%- endfor %}
     count(tenths_heard)::integer as timed_play_count
-from plays
+from listens
 group by track_id, played_on, coalesce(country, 'ZZ')

@@ -6,8 +6,8 @@
     meta={'scope': {'relation': 'int_changed_play_days', 'columns': {'played_on': 'played_on'}}, 'day': 'played_on'}
 ) }}
 
-with plays as (
-    select * from {{ of_days(ref('plays'), 'played_on', ref('int_changed_play_days')) }} as plays
+with listens as (
+    select * from {{ of_days(ref('int_listens'), 'played_on', ref('int_changed_play_days')) }} as listens
 ),
 
 time_zones as (
@@ -15,7 +15,7 @@ time_zones as (
 ),
 
 asked as (
-    select distinct played_on from plays
+    select distinct played_on from listens
 ),
 
 -- the day's own clock, by its quarters: an hour that comes twice has eight of them, one that is skipped has none
@@ -44,16 +44,16 @@ clock as (
 
 heard as (
     select
-        plays.played_on,
-        extract(hour from plays.played_at at time zone time_zones.time_zone)::smallint as hour,
+        listens.played_on,
+        extract(hour from listens.played_at at time zone time_zones.time_zone)::smallint as hour,
         count(*) as play_count,
-        count(*) filter (where plays.is_stream) as stream_count,
-        sum(plays.ms_played)::bigint as ms_played,
-        count(distinct plays.listener_key) filter (where plays.is_stream) as listeners_in_hour
-    from plays
+        count(*) filter (where listens.is_stream) as stream_count,
+        sum(listens.ms_played)::bigint as ms_played,
+        count(distinct listens.listener_id) filter (where listens.is_stream) as listeners_in_hour
+    from listens
     inner join time_zones
-        on plays.played_at >= time_zones.valid_from_at and plays.played_at < time_zones.valid_to_at
-    group by plays.played_on, extract(hour from plays.played_at at time zone time_zones.time_zone)
+        on listens.played_at >= time_zones.valid_from_at and listens.played_at < time_zones.valid_to_at
+    group by listens.played_on, extract(hour from listens.played_at at time zone time_zones.time_zone)
 )
 
 select

@@ -7,8 +7,8 @@
 ) }}
 {%- set buckets = ['before_5s', 'before_30s', 'before_end'] %}
 
-with plays as (
-    select * from {{ of_days(ref('plays'), 'played_on', ref('int_changed_play_days')) }} as plays
+with listens as (
+    select * from {{ of_days(ref('int_listens'), 'played_on', ref('int_changed_play_days')) }} as listens
 ),
 
 listener_days as (
@@ -28,7 +28,7 @@ played as (
         count(*) filter (where tenths_heard >= {{ tenth }}) as reached_{{ tenth }}0_count,
         {%- endfor %}
         count(tenths_heard) as timed_play_count
-    from plays
+    from listens
     group by played_on
 ),
 
