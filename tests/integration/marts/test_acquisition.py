@@ -71,6 +71,7 @@ def fill(world: World) -> None:
     contact(world, "open no more", "podcast", datetime(2026, 3, 31, 12, tzinfo=UTC))
     contact(world, "open", "poster", datetime(2026, 4, 1, 12, tzinfo=UTC))
     fill_funnel(world)
+    fill_newest_funnel(world)
     fill_experiments(world)
 
 
@@ -88,6 +89,15 @@ def fill_funnel(world: World) -> None:
             sign_up(world, listener, at) if kind == "sign_up" else open_period(world, listener, kind, at, 14)
     sign_up(world, "knows us", first - timedelta(seconds=1))
     contact(world, "knows us", "fair", first)
+
+
+def fill_newest_funnel(world: World) -> None:
+    """The week from the 23rd of February: the 60 days of its last day are over on the business day."""
+    first = datetime(2026, 2, 24, 12, tzinfo=UTC)
+    contact(world, "known today", "market", first)
+    sign_up(world, "known today", first + timedelta(days=1))
+    open_period(world, "known today", "trial_started", first + timedelta(days=2), 14)
+    open_period(world, "known today", "started", first + timedelta(days=40))
 
 
 def fill_experiments(world: World) -> None:

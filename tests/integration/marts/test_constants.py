@@ -53,7 +53,6 @@ _EQUAL = {
     "artist_pairs": (r"limit >>5000<<", "has a test of its own, of a smaller bound"),
     "attribution_months": (r"86400\)\), >>18<<", "decimals that are rounded away behind it"),
     "experiment_variants": (r"->>700<<", "keeps exp() from an overflow"),
-    "funnel_weeks": (r"entered_at <= entered_at \+ interval '>>1440<<", "who enters a funnel has entered it"),
     "genre_weeks": (r"week_on - >>7<<", "a whole build asks all weeks anyway"),
     "int_artist_windows": (r"generate_series\(0, >>55<<", "days before the window count nowhere"),
     "int_due_statements": (r"interval '>>1<< month - 1 ", "statements have tests of their own, night by night"),

@@ -14,9 +14,9 @@
     select weeks.cohort_on as week_on from {{ ref('int_changed_funnel_weeks') }} as weeks
 )
 {%- endset %}
-{#- Step, when it was reached, and when the one before it was. -#}
+{#- Step, when it was reached, and when the one before it was; who enters has reached the first one, in no time. -#}
 {%- set steps = [
-    ('touched', 'entered_at', 'entered_at'), ('signed_up', 'signed_up_at', 'entered_at'),
+    ('touched', none, none), ('signed_up', 'signed_up_at', 'entered_at'),
     ('subscribed', 'subscribed_at', 'signed_up_at'), ('paid', 'paid_at', 'subscribed_at'),
 ] %}
 
@@ -39,9 +39,14 @@ reached as (
         {{ loop.index }} as step_number,
         '{{ name }}' as step,
         count(*) as listener_count,
+        {%- if loop.first %}
+        count(*) as reached_count,
+        null::double precision[] as seconds
+        {%- else %}
         count(*) filter (where {{ at }} <= entered_at + interval '1440 hours') as reached_count,
         percentile_cont(array[0.5, 0.9]) within group (order by extract(epoch from {{ at }} - {{ before }})::double precision)
         filter (where {{ at }} <= entered_at + interval '1440 hours') as seconds
+        {%- endif %}
     from journeys
     group by cohort_on, channel
     {{ 'union all' if not loop.last }}
@@ -71,11 +76,7 @@ select
     case
         when compared.cohort_on + 66 <= tenant.business_day then compared.reached_count::double precision / compared.listener_count
     end as entry_conversion_ratio,
-    case
-        when compared.cohort_on + 66 <= tenant.business_day and compared.step_number > 1 then compared.seconds[1]
-    end as seconds_p50,
-    case
-        when compared.cohort_on + 66 <= tenant.business_day and compared.step_number > 1 then compared.seconds[2]
-    end as seconds_p90
+    case when compared.cohort_on + 66 <= tenant.business_day then compared.seconds[1] end as seconds_p50,
+    case when compared.cohort_on + 66 <= tenant.business_day then compared.seconds[2] end as seconds_p90
 from compared
 cross join tenant
