@@ -73,6 +73,7 @@ def fill(world: World) -> None:
     for day in (14, 15):
         world.add("plays", play(f"few in DE {day}", f"2026-02-{day}", "few", "l0", country="DE"))
     sell_subscriptions(world)
+    sell_twice(world)
     sell_records(world)
 
 
@@ -98,6 +99,15 @@ def sell_subscriptions(world: World) -> None:
     pay(world, "p3", "2026-02-12", 50, status="failed")
     for day in ("2026-02-19", "2026-02-20", "2026-03-02"):
         pay(world, "p1", day, 10, country="NO")
+
+
+def sell_twice(world: World) -> None:
+    """A pool in DK of 5.0049, whose payer heard a track that two holders have the whole of."""
+    world.add("tracks", {"track_id": "twice", "title": "twice", "artist_id": "of twice", "duration_ms": 200_000})
+    world.add("rights", right("twice", "alpha", 1.0), right("twice", "beta", 1.0))
+    for n in range(4):
+        world.add("plays", play(f"twice {n}", f"2026-02-{20 + n}", "twice", "p1", country="DK", tier="family"))
+    pay(world, "p1", "2026-02-25", 8.3415, country="DK")
 
 
 def sell_records(world: World) -> None:
@@ -199,6 +209,12 @@ def test_the_share_of_the_day_of_the_payment_makes_the_pool_and_a_pool_that_nobo
     ((holder, row),) = shares(world, "NO").items()
     assert (holder, row["pool_amount"], row["user_centric_amount"]) == ("(unassigned)", Decimal(11), Decimal(11))
     assert row["unassigned_reason"] == "no payable stream in its territory, tier and month"
+
+
+def test_what_is_sold_twice_is_paid_once(world: World) -> None:
+    """What both holders are given goes off nobody's share, so that the pool is paid out once."""
+    amounts = {holder: (row["pool_amount"], row["user_centric_amount"]) for holder, row in shares(world, "DK").items()}
+    assert amounts == {"alpha": (5, 5), "beta": (5, 5), "(unassigned)": (5, -5)}
 
 
 def test_a_month_that_is_not_over_has_no_pool(world: World) -> None:
