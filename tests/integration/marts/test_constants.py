@@ -34,7 +34,7 @@ from tests.integration.marts.keeping import Kept
 from tests.integration.marts.randomness import Randomness, random_world
 from tests.integration.marts.reference import Marts, Table, differences, expected
 from tests.integration.marts.test_definitions import RULES, fill
-from tests.integration.marts.test_royalties import play, right
+from tests.integration.marts.test_royalties import flag, pay, play, right
 from tests.integration.marts.world import World, local, make_tenant
 
 A_SUNDAY = date(2026, 5, 3)
@@ -51,14 +51,22 @@ _NO_CONSTANT = re.compile(
 _EQUAL = {
     "artist_audience": (r"1 preceding\s*\),\s*>>5<<", "no group before it is small: any number from five on says so"),
     "artist_pairs": (r"limit >>5000<<", "has a test of its own, of a smaller bound"),
-    "attribution_months": (r"86400\)\), >>18<<", "decimals that are rounded away behind it"),
+    "attribution_months": (
+        r", >>1[28]<< ?\)|1e->>15<<|>>1<<::numeric as growth|round_number (?:\+ >>1<<|< >>5000<<)",
+        "decimals beyond those that tell credits apart; rounds are only put in order, and end long before their bound",
+    ),
     "experiment_variants": (r"->>700<<", "keeps exp() from an overflow"),
     "genre_weeks": (r"week_on - >>7<<", "a whole build asks all weeks anyway"),
     "int_artist_windows": (r"generate_series\(0, >>55<<", "days before the window count nowhere"),
-    "int_due_statements": (r"interval '>>1<< month - 1 ", "statements have tests of their own, night by night"),
-    "int_stream_days": (r"played_on \+ >>1<< as event_on", "the next day is asked for its own plays too"),
+    "int_due_statements": (r"interval '(?:1 month - )?>>1<< (?:month|day)", "statements have tests of their own, night by night"),
+    "int_listener_totals": (r"month_number <= >>24<<", "a month beyond the last that is told has no cell"),
+    "int_stream_days": (r"played_on \+ >>1<< as event_on", "a whole build reads all flags anyway"),
     "int_subscriber_states": (r">>4<< as place", "only the order of places counts"),
     "licence_months": (r">>1<< -", "a licence that nobody holds has no share that is told"),
+    "royalty_shares": (
+        r"\* 100, >>12<<\)|played_on \+ >>1<< as event_on",
+        "decimals beyond those that tell remainders apart; a whole build reads all flags anyway",
+    ),
 }
 """Constants of a model that may be others, by what stands around them, and why."""
 _TEXT = "'(?:gte|gt|ZZ|WW|trial_started|track_done)'"
@@ -105,18 +113,70 @@ def fill_everything(world: World) -> None:
         world.add(dataset, *rows)
 
 
-def fill_over_a_year(world: World) -> None:
-    """A track that is paid for by streams of eleven months before, a listener who comes back after 60 days, and interactions that come late."""
-    world.add("tracks", {"track_id": "old", "title": "Old", "artist_id": "a", "duration_ms": 200_000, "genre": "pop"})
-    world.add("rights", right("old", "alpha", 1.0))
-    for number in range(5):
-        world.add("plays", play(f"then {number}", f"2025-04-0{number + 1}", "old", "early"))
-    world.add("plays", play("now", "2026-03-10", "old", "early"))
-    world.add("plays", play("first", "2026-01-02", "old", "returning"), play("sixty", "2026-03-03", "old", "returning"))
+def fill_over_years(world: World) -> None:
+    """What stands as far back as definitions look, and a month or a day further; who goes back and forth; and what comes late."""
+    for track in ("old", "older", "other"):
+        world.add("tracks", {"track_id": track, "title": track, "artist_id": "a", "duration_ms": 200_000, "genre": "pop"})
+        world.add("rights", right(track, "alpha", 1.0))
+    # six streams are paid for: those of eleven months before count, those of twelve do not
+    for track, then, now in (("old", "2025-04", "2026-03-10"), ("older", "2025-02", "2026-02-10")):
+        for number in range(5):
+            world.add("plays", play(f"{track} {number}", f"{then}-0{number + 1}", track, "early"))
+        world.add("plays", play(f"{track} now", now, track, "early"))
+    # who comes back after 60 days, or after 25 months, and who was new seven days ago
+    for listener, days in {
+        "returning": ("2026-01-02", "2026-03-03"),
+        "faithful": ("2024-02-10", "2025-01-10", "2025-12-10", "2026-03-05"),
+        "new": ("2026-03-23", "2026-03-28"),
+    }.items():
+        world.add("plays", *(play(f"{listener} {day}", day, "other", listener) for day in days))
+    # of February the twelve months before count: the ratios of three, and not that of January of the year before
+    for ends, streams in (("2025-01-31", 8), ("2025-02-28", 20), ("2025-12-31", 2), ("2026-01-31", 1), ("2026-02-28", 3)):
+        state(world, ends, date.fromisoformat(ends), stream_count=streams)
+    price = {"plan_id": "m", "country": "WW", "valid_from_on": date(2020, 1, 1), "price_amount": 10, "currency": "EUR"}
+    world.add("plans", price | {"tier": "premium", "billing_period": "month"})
+    pay(world, "after 0", "2026-03-02", 10)
+    fill_back_and_forth(world)
     for days in (0, 1, 5):
-        at = local("2026-01-02T12:00")
-        liked = {"interaction_id": f"after {days}", "interacted_at": at, "listener_key": "returning", "interaction": "like"}
-        world.add("interactions", liked | {"received_on": date(2026, 1, 2 + days)})
+        fill_late(world, f"after {days}", days)
+
+
+def fill_back_and_forth(world: World) -> None:
+    """Two channels of a month, of which the second in order leads to a payment more often: what is approached there is not reached at once."""
+    for listener, channels in (("arrives", ("email", "search")), ("is lost", ("email", "search", "email"))):
+        for day, channel in enumerate(channels, start=10):
+            test_acquisition.contact(world, listener, channel, local(f"2025-11-{day}T12:00"))
+    test_acquisition.open_period(world, "arrives", "started", local("2025-11-12T12:00"))
+
+
+def fill_late(world: World, name: str, days: int) -> None:
+    """An event of each dataset that has events, all of one day, that was received so many days later."""
+    on = date(2026, 2, 27)
+    at, late = local(f"{on}T12:00"), {"received_on": on + timedelta(days)}
+    by, worth = late | {"listener_key": name}, late | {"currency": "EUR", "country": "FR"}
+    started = {"event_id": name, "event_type": "started", "occurred_at": at, "subscription_id": name, "plan_id": "m"}
+    world.add("subscription_events", by | started | {"period_from_on": on, "period_to_on": date(2026, 4, 2)})
+    world.add("plays", play(name, str(on), "other", name) | late)
+    world.add("interactions", by | {"interaction_id": name, "interacted_at": at, "interaction": "like"})
+    world.add("payments", by | worth | {"payment_id": name, "paid_at": at, "amount": 10, "status": "succeeded"})
+    world.add("ad_impressions", worth | {"impression_id": name, "shown_at": at, "revenue_amount": 1})
+    world.add("touchpoints", by | {"touchpoint_id": name, "touched_at": at, "channel": "search"})
+    world.add("exposures", by | {"experiment_id": "late", "variant": "control", "exposed_at": at})
+    world.add("artificial_streams", flag(name, on) | late)
+    world.add("sales", worth | {"sale_id": name, "sold_on": on, "track_id": "other", "unit_count": 1, "net_amount": 1})
+    state(world, name, on, **late)
+
+
+def state(world: World, name: str, ends: date, **more: Any) -> None:
+    """A line of a statement."""
+    line = {"line_id": name, "service": "shop", "track_id": "other", "currency": "EUR", "net_amount": 1, "period_ends_on": ends}
+    world.add("statements", line | more)
+
+
+def fill_subscriptions_beside_an_artist(world: World) -> None:
+    """Of an artist whom nobody hears it is known that nobody is new, once the deliveries are a week old."""
+    test_subscriptions.fill(world)
+    world.add("artists", {"artist_id": "unheard", "artist_name": "Unheard"})
 
 
 HANDMADE = (
@@ -128,13 +188,13 @@ HANDMADE = (
     Handmade(test_subscriptions.fill, test_subscriptions.TODAY, {"rules": test_subscriptions.RULES}),
     Handmade(test_revenue.fill, test_revenue.TODAY),
     Handmade(test_royalties.fill, test_royalties.TODAY, {"sees_whole_market": True, "rules": test_royalties.RULES}),
-    Handmade(test_operations.fill_apart, date(2026, 5, 31), {"bill": [{"from": date(2026, 1, 1), "month": 1, "million_rows": 125_000}]}),
+    Handmade(test_operations.fill_apart, date(2026, 5, 31), {"bill": [{"from": date(2026, 1, 1), "month": 1, "million_rows": 125_310}]}),
     # days on which something is just over, or not quite
     Handmade(fill_everything, date(2026, 3, 30), {"begins_on": date(2025, 10, 1), "sees_whole_market": True, "rules": RULES}),
     Handmade(test_artists.fill, test_artists.BEGINS + timedelta(28), {"begins_on": test_artists.BEGINS}),
     Handmade(test_playlists.fill, test_playlists.ADDED + timedelta(14), {"begins_on": test_playlists.BEGINS}),
-    Handmade(test_subscriptions.fill, date(2026, 4, 30), {"rules": test_subscriptions.RULES}),
-    Handmade(fill_over_a_year, date(2026, 3, 30), {"begins_on": date(2025, 4, 1)}),
+    Handmade(fill_subscriptions_beside_an_artist, date(2026, 4, 30), {"begins_on": date(2026, 4, 23), "rules": test_subscriptions.RULES}),
+    Handmade(fill_over_years, date(2026, 3, 30), {"begins_on": date(2024, 2, 1), "rules": {"churn_grace_days": 31}}),
 )
 
 
