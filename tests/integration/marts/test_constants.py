@@ -60,12 +60,12 @@ _EQUAL = {
     "int_artist_windows": (r"generate_series\(0, >>55<<", "days before the window count nowhere"),
     "int_due_statements": (r"interval '(?:1 month - )?>>1<< (?:month|day)", "statements have tests of their own, night by night"),
     "int_listener_totals": (r"month_number <= >>24<<", "a month beyond the last that is told has no cell"),
-    "int_stream_days": (r"played_on \+ >>1<< as event_on", "a whole build reads all flags anyway"),
+    "int_stream_days": (r"played_on \+ >>1<< as event_on", "a whole build reads all flags; of a night there is a test of its own"),
     "int_subscriber_states": (r">>4<< as place", "only the order of places counts"),
     "licence_months": (r">>1<< -", "a licence that nobody holds has no share that is told"),
     "royalty_shares": (
         r"\* 100, >>12<<\)|played_on \+ >>1<< as event_on",
-        "decimals beyond those that tell remainders apart; a whole build reads all flags anyway",
+        "decimals beyond those that tell remainders apart; a whole build reads all flags, and of a night there is a test of its own",
     ),
 }
 """Constants of a model that may be others, by what stands around them, and why."""

@@ -15,8 +15,8 @@ from tests.integration.marts.randomness import random_world, upset
 from tests.integration.marts.reference import differences, expected
 from tests.integration.marts.reference_rights import Statements
 from tests.integration.marts.test_late_deliveries import forget_what_was_published
-from tests.integration.marts.test_royalties import pay, play, right
-from tests.integration.marts.world import Row, World, make_tenant
+from tests.integration.marts.test_royalties import flag, pay, play, right
+from tests.integration.marts.world import Row, World, local, make_tenant
 
 JANUARY, FEBRUARY, MARCH = (date(2026, month, 1) for month in (1, 2, 3))
 DUE = date(2026, 2, 7)  # seven days after the end of January
@@ -78,6 +78,19 @@ def test_what_comes_late_is_an_adjustment_with_its_period_on_the_next_statement(
     world.night(date(2026, 4, 7))
     assert [key for key in lines(world) if key[0] == MARCH] == []
     assert issued(world) == [JANUARY, FEBRUARY, MARCH]
+
+
+def test_a_night_that_builds_a_day_knows_what_is_artificial_on_the_next(world: World) -> None:
+    """Of a play over midnight the second part alone is flagged, on a day on which nothing else is played."""
+    before = {"played_at": local("2026-01-20T23:59:20"), "reason_end": "network"}
+    world.add("plays", play("over 1", "2026-01-20", "other", "l", country="SE", **before))
+    world.add("plays", play("over 2", "2026-01-21", "other", "l", country="SE", played_at=local("2026-01-21T00:00:10")))
+    world.add("artificial_streams", flag("over 2", date(2026, 1, 21)))
+    world.night(DUE - timedelta(1))
+    world.add("plays", play("late", "2026-01-20", "song", "m", country="SE"))
+    world.night(DUE)
+    assert {row["holder_id"]: row["user_centric_amount"] for row in world.mart("royalty_shares")} == {"alpha": 10}
+    assert differences(world, DUE) == []
 
 
 def test_a_build_from_nothing_leaves_what_was_issued(world: World) -> None:
