@@ -9,6 +9,7 @@ a night is killed, and a mark is written after the data that it speaks of.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
@@ -51,6 +52,16 @@ class Marks(Protocol):
         """Keep these judgements over any earlier ones of the same parts."""
 
 
+class Judgements(Marks, Protocol):
+    """What stations need of the ledger that look back at what gates found."""
+
+    def judgements(self, tenant: Tenant, since: date, until: date) -> list[Judgement]:
+        """What gates found on the days from `since` to `until`; of a batch that silver has taken, with the rows that it quarantined."""
+
+    def judged(self, tenant: Tenant) -> dict[date, str]:
+        """Every day that was judged -> a text that is another when anything found on it, or quarantined of it, was written since."""
+
+
 class MemoryMarks:
     """Marks that live as long as the process: for tests of stations without PostgreSQL."""
 
@@ -79,6 +90,13 @@ class MemoryMarks:
         """Those of the days from `since` to `until`; of a batch that silver has taken, with the rows that it quarantined."""
         kept = [one for key, one in sorted(self._judgements.items()) if key[0] == tenant.slug and since <= one.day <= until]
         return [self._with_quarantined(tenant, one) for one in kept]
+
+    def judged(self, tenant: Tenant) -> dict[date, str]:
+        """Every day that was judged, and what was found on it, as text."""
+        found: dict[date, list[Judgement]] = {}
+        for one in self.judgements(tenant, date.min, date.max):
+            found.setdefault(one.day, []).append(one)
+        return {day: hashlib.sha256(repr(judgements).encode()).hexdigest() for day, judgements in found.items()}
 
     def _with_quarantined(self, tenant: Tenant, one: Judgement) -> Judgement:
         mark = self._marks.get((tenant.slug, "quarantine", one.table), {}).get(one.part) if one.layer == "bronze" else None
@@ -169,6 +187,19 @@ class Ledger:
                 (tenant.slug, since, until),
             ).fetchall()
         return [Judgement.of(*row) for row in rows]
+
+    def judged(self, tenant: Tenant) -> dict[date, str]:
+        """Every day that was judged, and when what is known of it was written last: reads no results."""
+        with connect(self.settings) as connection:
+            rows = connection.execute(
+                "SELECT judged.day, max(extract(epoch FROM greatest(judged.judged_at, refined.marked_at)))::text"
+                " || '/' || count(*) || '/' || count(refined.marked_at)"
+                " FROM nocturne.judgements AS judged LEFT JOIN nocturne.marks AS refined ON refined.tenant = judged.tenant"
+                " AND refined.station = 'quarantine' AND refined.dataset = judged.table_name AND refined.part = judged.part"
+                " AND judged.layer = 'bronze' WHERE judged.tenant = %s GROUP BY judged.day",
+                (tenant.slug,),
+            ).fetchall()
+        return dict(rows)
 
     # receipts ------------------------------------------------------------------------------------------------------------
     def record(self, receipt: Receipt, *, run_id: str, error: str | None = None, cpu_seconds: float | None = None) -> None:

@@ -7,6 +7,7 @@ of the checks passed, weighted by severity, and the share of rows quarantined st
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -19,7 +20,13 @@ LAYERS: tuple[Layer, ...] = ("bronze", "sums", "access", "marts")
 
 WEIGHT: Mapping[Severity, int] = {"stop": 5, "warn": 1}
 """What a check weighs in a score."""
+_SAID: Mapping[tuple[Outcome, Severity], str] = {("failed", "stop"): "stopped", ("failed", "warn"): "warned"}
 _WORST: Mapping[Outcome, int] = {"unknown": 0, "muted": 1, "passed": 2, "failed": 3}
+
+FINDINGS: Mapping[str, str] = {"judged_days": "quality_days"}
+"""Tables of the warehouse that tell how nights went, and not what was delivered, with the mart of each. A night finds some of it behind its
+build, so it is no reason for a build (or no night would ever find nothing to do), and none to ask other marts of its days again.
+"""
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,12 @@ class TableDay:
         """Share of the rows delivered that were quarantined; None while silver has not taken them."""
         rows = self.counts.get("rows", 0)
         return self.counts["quarantined"] / rows if rows and "quarantined" in self.counts else None
+
+    @property
+    def outcomes(self) -> Mapping[str, int]:
+        """How many checks passed, warned, stopped, were muted, could not be asked."""
+        told = Counter(_SAID.get((one.outcome, one.severity), one.outcome) for one in self.results)
+        return {name: told[name] for name in ("passed", "warned", "stopped", "muted", "unknown")}
 
     @property
     def failed(self) -> tuple[Result, ...]:

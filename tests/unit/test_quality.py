@@ -46,6 +46,14 @@ def test_a_tables_day_fails_what_any_of_its_batches_failed() -> None:
     assert whole.quarantined_ratio == pytest.approx(0.1)
 
 
+def test_the_checks_of_a_day_are_told_by_what_came_of_them() -> None:
+    outcomes: tuple[Outcome, ...] = ("failed", "muted", "unknown", "passed")
+    (day,) = table_days(
+        [judged(*(result(one, severity, f"{one} {severity}") for one in outcomes for severity in ("stop", "warn", "warn")))]
+    )
+    assert day.outcomes == {"passed": 2, "warned": 1, "stopped": 1, "muted": 2, "unknown": 2}  # the same check twice is one
+
+
 def test_table_days_stand_in_order() -> None:
     found = table_days([judged(after=1), Judgement("marts", "a", DAY, "", ()), judged(), judged(table="artists")])
     assert [(one.layer, one.table, one.day) for one in found] == [

@@ -18,7 +18,7 @@ from nocturne.gates.suites import MartSuite, load_mart_suites
 from nocturne.lake import Layer, table
 from nocturne.ledger import Marks, utc_now
 from nocturne.postgres import Connection, connect, statement
-from nocturne.quality import Judgement, Outcome, Result
+from nocturne.quality import FINDINGS, Judgement, Outcome, Result
 from nocturne.receipts import Entry, Receipt
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
@@ -192,12 +192,16 @@ class _Build:
         days = sorted({*counted, *others} | (set(silver) if self.is_full else set()))
         return {day: PlayTerms(silver.get(day, 0), counted.get(day, 0), *others.get(day, (0, 0))) for day in days}
 
-    def _asked(self, column: str) -> str:
-        """SQL: whether a date is one that the build changed (of a full build, any)."""
+    def _asked(self, column: str, mart: str = "") -> str:
+        """SQL: whether a date is one that the build changed (of a full build, any); of how nights went, one that it changed there."""
+        if self.is_full:
+            return "true"
         raw, build = self.tenant.raw_schema, self.tenant.build_schema
-        return (
-            "true" if self.is_full else f"{column} IN (SELECT event_on FROM {raw}._touched UNION SELECT changed_on FROM {build}._changed)"
-        )
+        if mart in FINDINGS.values():
+            return f"{column} IN (SELECT changed_on FROM {build}._changed WHERE model = '{mart}')"
+        tables, marts = (", ".join(f"'{name}'" for name in names) for names in (FINDINGS, FINDINGS.values()))
+        touched = f"SELECT event_on FROM {raw}._touched WHERE dataset NOT IN ({tables})"
+        return f"{column} IN ({touched} UNION SELECT changed_on FROM {build}._changed WHERE model NOT IN ({marts}))"
 
     # nobody else reaches it ----------------------------------------------------------------------------------------------
     def isolate(self) -> None:
@@ -268,7 +272,7 @@ class _Build:
 
         asked = [f"{name}::{_SQL[kind]}" for name, kind in suite.columns.items()]
         asked += [f"({text})::double precision AS {name}" for name, text in suite.derive.items()]
-        where = f"WHERE {self._asked(suite.day)}" if suite.day else ""
+        where = f"WHERE {self._asked(suite.day, suite.mart)}" if suite.day else ""
         mart = f"{self.tenant.build_schema}.{suite.mart}"
         rows = self._fetch(f"SELECT {suite.day or 'NULL'}::text, {', '.join(asked)} FROM {mart} {where}")
         kinds = [*suite.columns.values(), *(Type.NUMBER for _ in suite.derive)]

@@ -12,6 +12,7 @@ from typing import Any
 
 from nocturne.datasets import Dataset
 from nocturne.postgres import Connection, connect, exclusion, statement
+from nocturne.quality import FINDINGS
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
 
@@ -130,9 +131,9 @@ def finish(connection: Connection, tenant: Tenant, build_id: int, marts: Iterabl
 
 
 def is_touched_since(connection: Connection, tenant: Tenant, instant: datetime) -> bool:
-    """Whether something was loaded that a build which started at `instant` has not seen."""
-    query = statement(f"SELECT EXISTS (SELECT FROM {tenant.raw_schema}._touched WHERE touched_at > %s)")
-    row = connection.execute(query, (instant,)).fetchone()
+    """Whether something was loaded that a build which started at `instant` has not seen; findings alone are taken in by the next build."""
+    query = statement(f"SELECT EXISTS (SELECT FROM {tenant.raw_schema}._touched WHERE touched_at > %s AND dataset <> ALL (%s))")
+    row = connection.execute(query, (instant, list(FINDINGS))).fetchone()
     return row is None or bool(row[0])
 
 

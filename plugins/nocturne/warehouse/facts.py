@@ -1,4 +1,4 @@
-"""The small tables beside the datasets: the tenant's own declarations, and what bronze and silver counted of every batch."""
+"""The small tables beside the datasets: the tenant's own declarations, what bronze and silver counted of batches, what gates found."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
-from nocturne.ledger import Marks
+from nocturne.ledger import Judgements, Marks
 from nocturne.postgres import SQL, Connection, Identifier, at_write, connect, exclusion, statement
+from nocturne.quality import TableDay, table_days
 from nocturne.receipts import Entry
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
 from nocturne.warehouse.tables import FACTS
 
 
-def load_facts(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> Entry:
-    """Bring `tenant`, `time_zones`, `bills`, `rules` and `reconciliation` to what the tenant's file and the marks say, in one transaction.
+def load_facts(tenant: Tenant, day: date, settings: Settings, ledger: Judgements) -> Entry:
+    """Bring `tenant`, `time_zones`, `bills`, `rules`, `reconciliation` and `judged_days` to what the tenant's file and the ledger say.
 
-    What differs is touched: of the rules the event dates on which a value differs, of the batches the date they were received on. The
-    business day never goes back: a backfill of an old day changes no number of today's.
+    All of it is one transaction. What differs is touched: of the rules the event dates on which a value differs, of the batches the date
+    they were received on, of judgements their day (which is no reason for a build, see `quality.FINDINGS`: the entry is skipped all the
+    same). The business day never goes back: a backfill of an old day changes no number of today's.
     """
     counted = list(_counted(tenant, ledger))
     with connect(settings, role=tenant.owner_role) as connection:
@@ -26,8 +28,9 @@ def load_facts(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> 
         touched = _load_tenant(connection, tenant, day)
         touched += _load_rules(connection, tenant)
         touched += _load_counted(connection, tenant, counted)
+        judged = _load_judged(connection, tenant, ledger)
     at_write("committed the declarations")
-    return Entry(name="declarations", skipped=not touched, counts={"batches": len(counted), "touched": touched})
+    return Entry(name="declarations", skipped=not touched, counts={"batches": len(counted), "touched": touched, "judged": judged})
 
 
 def _load_tenant(connection: Connection, tenant: Tenant, day: date) -> int:
@@ -89,6 +92,36 @@ def _counted(tenant: Tenant, ledger: Marks) -> Iterator[tuple[Any, ...]]:
 def _load_counted(connection: Connection, tenant: Tenant, counted: Sequence[tuple[Any, ...]]) -> int:
     dates = _exchange(connection, tenant, "reconciliation", counted, returning="received_on")
     return _touch(connection, tenant, "reconciliation", sorted({one for (one,) in dates}))
+
+
+_JUDGED = (
+    "layer", "table_name", "passed", "warned", "stopped", "muted", "unknown", "score", "rows", "quarantined", "quarantined_ratio",
+)  # fmt: skip
+
+
+def _load_judged(connection: Connection, tenant: Tenant, ledger: Judgements) -> int:
+    """Replace the days of which the ledger tells something else than at the last load; how many differ. Memory holds one day."""
+    table = Identifier(tenant.raw_schema, "judged_days")
+    loaded: dict[date, str] = dict(connection.execute(SQL("SELECT DISTINCT judged_on, state FROM {}").format(table)).fetchall())
+    judged = ledger.judged(tenant)
+    columns = SQL(", ").join(map(Identifier, _JUDGED))
+    differing: list[date | None] = []
+    for day in sorted(day for day in loaded.keys() | judged.keys() if loaded.get(day) != judged.get(day)):
+        stood = connection.execute(SQL("SELECT {} FROM {} WHERE judged_on = %s").format(columns, table), (day,)).fetchall()
+        rows = [_of_judged(one) for one in table_days(ledger.judgements(tenant, day, day))]
+        connection.execute(SQL("DELETE FROM {} WHERE judged_on = %s").format(table), (day,))
+        with connection.cursor().copy(SQL("COPY {} ({}, judged_on, state) FROM STDIN").format(table, columns)) as copy:
+            for row in rows:
+                copy.write_row((*row, day, judged[day]))
+        if set(stood) != set(rows):
+            differing.append(day)
+    return _touch(connection, tenant, "judged_days", differing)
+
+
+def _of_judged(one: TableDay) -> tuple[Any, ...]:
+    """The row of a table and day, as the quality pages put its judgements together."""
+    quarantined = one.counts.get("quarantined") if one.layer == "bronze" else None
+    return (one.layer, one.table, *one.outcomes.values(), one.score, one.counts.get("rows"), quarantined, one.quarantined_ratio)
 
 
 def _exchange(

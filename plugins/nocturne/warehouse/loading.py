@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nocturne import lake
 from nocturne.datasets import Dataset
-from nocturne.ledger import Mark, Marks, utc_now
+from nocturne.ledger import Judgements, Mark, Marks, utc_now
 from nocturne.postgres import Loader, exclusion, fetch, load_arrow
 from nocturne.receipts import Entry, Receipt
 from nocturne.settings import Settings
@@ -27,13 +27,13 @@ WHOLE = "all"
 """The part of a reference dataset: it is replaced whole."""
 
 
-def load_warehouse(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> Receipt:
+def load_warehouse(tenant: Tenant, day: date, settings: Settings, ledger: Judgements) -> Receipt:
     """Bring the warehouse to what silver's marks say.
 
-    Reads silver (the parts whose mark differs from `_loaded`) and the marks of bronze, silver and quarantine. Writes `<slug>_raw`: of each
-    dataset its changed parts, `_loaded` and the `_touched` tables in one transaction. Of a part that stands already only the rows that
-    differ from the data files that it was loaded from are written, as long as these files are there. A re-run does what is left; with
-    nothing left it writes nothing. Raises DatabaseUnavailable.
+    Reads silver (the parts whose mark differs from `_loaded`), the marks of bronze, silver and quarantine, and the judgements. Writes
+    `<slug>_raw`: of each dataset its changed parts, `_loaded` and the `_touched` tables in one transaction. Of a part that stands already
+    only the rows that differ from the data files that it was loaded from are written, as long as these files are there. A re-run does what
+    is left; with nothing left it writes nothing. Raises DatabaseUnavailable.
     """
     started = utc_now()
     prepare_tables(tenant, settings)

@@ -89,6 +89,27 @@ FACTS = (
         unique=("dataset", "batch"),
     ),
     Warehoused(
+        "judged_days",
+        "What gates found of every table and day, as the ledger told it at the last load: the judgements of a day put together.",
+        (
+            ("layer", "text", "bronze: deliveries; sums: a dataset's sums; access: who may reach the rows; marts: what a night built."),
+            ("table_name", "text", "The dataset or mart; of access, schemas."),
+            ("judged_on", "date", "The day that is judged: of deliveries that of receipt, else the business day."),
+            ("passed", "bigint", "Checks that passed."),
+            ("warned", "bigint", "Checks that failed and warn."),
+            ("stopped", "bigint", "Checks that failed and stop the night."),
+            ("muted", "bigint", "Checks that failed, and count for nothing until a day."),
+            ("unknown", "bigint", "Checks that could not be asked."),
+            ("score", "double precision", "Share of the checks passed, weighted by severity; NULL: none passed or failed."),
+            ("rows", "bigint", "Rows that were delivered or asked; NULL: none are told."),
+            ("quarantined", "bigint", "Of deliveries, rows in quarantine; NULL: silver has not taken all of them."),
+            ("quarantined_ratio", "double precision", "quarantined / rows."),
+            ("state", "text", "What the ledger said of the day as a whole when it was loaded: another text is a reason to read it again."),
+        ),
+        unique=("layer", "table_name", "judged_on"),
+        index=("judged_on",),
+    ),
+    Warehoused(
         "silver_rows",
         "What silver counted of every event date that is loaded.",
         (

@@ -55,6 +55,28 @@ def test_judgements_are_kept_by_day_and_know_what_silver_refused(ledger: Ledger)
     assert ledger.judgements(a_tenant("other"), first.day, later.day) == []
 
 
+def test_a_day_is_told_apart_when_something_of_it_was_written_since(ledger: Ledger) -> None:
+    tenant = a_tenant("judged_anew")
+    passed = Result("check", "a.yml:1", "stop", "passed", "Because.", asked=3)
+    first = Judgement("bronze", "plays", date(2026, 3, 1), "app/2026-03-01", (passed,), {"rows": 3})
+    assert ledger.judged(tenant) == {}
+    ledger.judge(tenant, [first, replace(first, day=date(2026, 3, 2), part="app/2026-03-02")])
+    before = ledger.judged(tenant)
+    assert list(before) == [date(2026, 3, 1), date(2026, 3, 2)]
+    assert ledger.judged(tenant) == before
+    ledger.judge(tenant, [replace(first, layer="marts", part="")])
+    judged = ledger.judged(tenant)
+    assert (judged[first.day] != before[first.day], judged[date(2026, 3, 2)]) == (True, before[date(2026, 3, 2)])
+    for part, rows in (("app/2026-03-01", 2), ("app/2026-03-01", 1), ("app/2026-03-02", 0)):
+        ledger.mark(tenant, "quarantine", "plays", {part: Mark("", {"quarantined": rows})})
+        assert ledger.judged(tenant) != judged
+        judged = ledger.judged(tenant)
+    ledger.mark(tenant, "silver", "plays", {"app/2026-03-01": Mark("", {})})
+    assert ledger.judged(tenant) == judged
+    ledger.unmark(tenant, "quarantine", "plays", ["app/2026-03-02"])
+    assert ledger.judged(tenant)[date(2026, 3, 2)] == before[date(2026, 3, 2)]
+
+
 def test_migrating_again_changes_nothing(database: Settings) -> None:
     migrate(database)
     with connect(database) as connection:

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from nocturne.tenants import Tenant
-from tests.integration.marts import randomness_rights
+from tests.integration.marts import randomness_operations, randomness_rights
 from tests.integration.marts.randomness_acquisition import marketing, upset_marketing
 from tests.integration.marts.world import Row, World, local
 
@@ -251,6 +251,7 @@ def random_world(world: World, seed: int, first: date, last: date, *, plays: int
     for dataset, rows in made.placements(first, last, 12).items():
         world.add(dataset, *rows)
     marketing(world, made.dice, made.name, made.listeners, 12)
+    randomness_operations.judge(world, first, last, 20)
     return made
 
 
@@ -287,6 +288,7 @@ def upset(world: World, made: Randomness, first: date, last: date) -> None:
     upset_playlists(world, made, first, last)
     upset_marketing(world, dice)
     marketing(world, dice, made.name, made.listeners, 3)
+    randomness_operations.judge(world, first, last, 4)
 
 
 def upset_playlists(world: World, made: Randomness, first: date, last: date) -> None:

@@ -1,4 +1,4 @@
-"""A tenant's usage once more, in plain Python: rows and listening by calendar month, and what two deliveries say of the same."""
+"""A tenant's usage once more, in plain Python: rows and listening by calendar month, what two deliveries say of the same, how nights went."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
 from statistics import median
 from typing import TYPE_CHECKING
 
 from tests.integration.marts.reference_rights import month_of, months_before
 
 if TYPE_CHECKING:
+    from nocturne.quality import Judgement
     from tests.integration.marts.reference import Marts, Table
     from tests.integration.marts.world import Row
 
-KEYS: dict[str, tuple[str, ...]] = {"usage_months": ("month_on",), "agreement_months": ("subject", "part", "month_on")}
+KEYS: dict[str, tuple[str, ...]] = {
+    "usage_months": ("month_on",),
+    "agreement_months": ("subject", "part", "month_on"),
+    "quality_days": ("layer", "table_name", "judged_on"),
+}
 
 
 def tables(marts: Marts, found: Mapping[str, Table]) -> dict[str, Table]:
     """Its marts, from those that they are made of."""
-    return _usage(marts) | _agreement(marts, found)
+    return _usage(marts) | _agreement(marts, found) | _quality(marts)
 
 
 def _agreement(marts: Marts, found: Mapping[str, Table]) -> dict[str, Table]:
@@ -107,3 +113,41 @@ def _price(marts: Marts, month: date, rows: int) -> Decimal | None:
         return None
     beyond = Decimal(max(0, rows - bill.included_rows)) / 1_000_000
     return (bill.month + beyond * bill.million_rows).quantize(Decimal("0.01"), ROUND_HALF_UP)
+
+
+def _quality(marts: Marts) -> dict[str, Table]:
+    """Every table and day that a gate judged, from all that it said of its parts."""
+    parts = defaultdict(list)
+    for one in marts.world.marks.judgements(marts.tenant, date.min, date.max):
+        parts[one.layer, one.table, one.day].append(one)
+    return {"quality_days": {key: _table_day(key[0], judged) for key, judged in parts.items()}}
+
+
+def _table_day(layer: str, parts: list[Judgement]) -> Row:
+    """A check failed if it failed in one part; else it passed if it passed in one; else it was muted if it was in one."""
+    checks = defaultdict(list)
+    for part in parts:
+        for result in part.results:
+            checks[result.place, result.check].append((result.outcome, result.severity))
+    told = []
+    for results in checks.values():
+        outcome = next(one for one in ("failed", "passed", "muted", "unknown") if one in {outcome for outcome, _ in results})
+        told.append((outcome, "stop" if (outcome, "stop") in results else "warn"))
+    weights = {outcome: 5 * told.count((outcome, "stop")) + told.count((outcome, "warn")) for outcome in ("passed", "failed")}
+    rows = None if layer in {"sums", "access"} else sum(part.counts["rows"] for part in parts)
+    is_taken = layer == "bronze" and all("quarantined" in part.counts for part in parts)
+    refused = sum(part.counts["quarantined"] for part in parts) if is_taken else None
+    reasons = {"bronze": "no row was delivered" if not rows else None if is_taken else "silver has not taken all deliveries of the day"}
+    return {
+        "check_count": len(told),
+        "passed_count": sum(outcome == "passed" for outcome, _ in told),
+        "warned_count": told.count(("failed", "warn")),
+        "stopped_count": told.count(("failed", "stop")),
+        "muted_count": sum(outcome == "muted" for outcome, _ in told),
+        "unknown_count": sum(outcome == "unknown" for outcome, _ in told),
+        "quality_score": float(Fraction(weights["passed"], sum(weights.values()))) if sum(weights.values()) else None,
+        "row_count": rows,
+        "quarantined_count": refused,
+        "quarantined_ratio": refused / rows if rows and refused is not None else None,
+        "quarantined_reason": reasons.get(layer, "only rows of deliveries are quarantined"),
+    }

@@ -12,6 +12,7 @@ import pytest
 from nocturne.gates.evaluation import Judge
 from nocturne.gates.suites import load_mart_suites
 from nocturne.ledger import Mark, MemoryMarks
+from nocturne.quality import Judgement, Layer, Outcome, Result, Severity, table_days
 from nocturne.settings import PROJECT
 from nocturne.tenants import Tenant
 from nocturne.warehouse.facts import load_facts
@@ -127,3 +128,72 @@ def test_two_deliveries_that_come_apart_are_told_by_their_ratio_to_the_usual(new
     frame = pd.DataFrame({"told_value": 1.0, "newest_to_usual": [row["newest_to_usual"] for row in derived]})
     (right, apart) = Judge().ask(frame, suite.rows)
     assert (len(right.failing), len(apart.failing), apart.check.severity) == (0, 2, "warn")
+
+
+def found(check: str, outcome: Outcome = "passed", severity: Severity = "stop") -> Result:
+    return Result(check, "some.yml:1", severity, outcome, "Because.")
+
+
+def judged(layer: Layer, table: str, day: date, *results: Result, part: str = "", **counts: int) -> Judgement:
+    return Judgement(layer, table, day, part, results, counts)
+
+
+def quality_of(world: World, *names: str) -> dict[tuple[str, str, int], tuple[object, ...]]:
+    """(layer, table, day of the month) -> these columns."""
+    rows = world.mart("quality_days")
+    return {(row["layer"], row["table_name"], row["judged_on"].day): tuple(row[name] for name in names) for row in rows}
+
+
+NIGHTS = ("check_count", "passed_count", "warned_count", "stopped_count", "muted_count", "unknown_count", "quality_score")
+
+
+def test_a_table_has_the_score_of_its_day_as_the_quality_pages_put_it_together(new_world: Callable[[Tenant], World]) -> None:
+    world = new_world(make_tenant("quality"))
+    first, second = date(2026, 2, 9), TODAY
+    stop, warn = found("s"), found("w", severity="warn")
+    world.marks.judge(
+        world.tenant,
+        [
+            # one of two deliveries fails a check: 5 of 6
+            judged("bronze", "plays", first, stop, warn, part="app/2026-02-09", rows=30),
+            judged("bronze", "plays", first, stop, found("w", "failed", "warn"), part="web/2026-02-09", rows=10),
+            judged("bronze", "plays", second, found("s", "failed"), warn, part="app/2026-02-10", rows=10),
+            judged("bronze", "tracks", second, stop, part="app/2026-02-10", rows=0),
+            judged("sums", "plays", first, stop, delivered=40, quarantined=9),
+            judged("marts", "plays", first, stop, found("m", "muted"), found("u", "unknown", "warn"), rows=31),
+            judged("marts", "tracks", first, found("u", "unknown"), rows=1),
+        ],
+    )
+    world.marks.mark(world.tenant, "quarantine", "plays", {"app/2026-02-09": Mark("x", {"quarantined": 3})})
+    world.marks.mark(world.tenant, "quarantine", "plays", {"web/2026-02-09": Mark("x", {"quarantined": 5})})
+    world.night(second)
+    assert differences(world, second) == []
+    assert quality_of(world, *NIGHTS) == {
+        ("bronze", "plays", 9): (2, 1, 1, 0, 0, 0, pytest.approx(5 / 6)),
+        ("bronze", "plays", 10): (2, 1, 0, 1, 0, 0, pytest.approx(1 / 6)),
+        ("bronze", "tracks", 10): (1, 1, 0, 0, 0, 0, 1),
+        ("sums", "plays", 9): (1, 1, 0, 0, 0, 0, 1),
+        ("marts", "plays", 9): (3, 1, 0, 0, 1, 1, 1),
+        ("marts", "tracks", 9): (1, 0, 0, 0, 0, 1, None),
+    }
+    assert quality_of(world, "row_count", "quarantined_count", "quarantined_ratio", "quarantined_reason") == {
+        ("bronze", "plays", 9): (40, 8, 0.2, None),
+        ("bronze", "plays", 10): (10, None, None, "silver has not taken all deliveries of the day"),
+        ("bronze", "tracks", 10): (0, None, None, "no row was delivered"),
+        ("sums", "plays", 9): (None, None, None, "only rows of deliveries are quarantined"),
+        ("marts", "plays", 9): (31, None, None, "only rows of deliveries are quarantined"),
+        ("marts", "tracks", 9): (1, None, None, "only rows of deliveries are quarantined"),
+    }
+    pages = {(one.layer, one.table, one.day.day): one.score for one in table_days(world.marks.judgements(world.tenant, first, second))}
+    assert {key: score for key, (score,) in quality_of(world, "quality_score").items()} == pages
+
+    # judged again, the later judgement counts; and what silver takes is told: but neither is a reason for a build by itself
+    world.marks.judge(world.tenant, [judged("marts", "plays", first, found("s", "failed"), rows=2)])
+    world.marks.mark(world.tenant, "quarantine", "plays", {"app/2026-02-10": Mark("x", {"quarantined": 10})})
+    world.load(second)
+    assert world.build(second).entries[0].skipped
+    assert quality_of(world, "quality_score")["marts", "plays", 9] == (1,)
+    world.night(second + timedelta(1))
+    assert differences(world, second + timedelta(1)) == []
+    assert quality_of(world, "row_count", "quality_score")["marts", "plays", 9] == (2, 0)
+    assert quality_of(world, "quarantined_ratio", "quarantined_reason")["bronze", "plays", 10] == (1, None)

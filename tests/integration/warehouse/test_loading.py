@@ -16,6 +16,7 @@ from nocturne.errors import DatabaseUnavailable
 from nocturne.installation.database import EmbeddedDatabase
 from nocturne.ledger import Ledger, Mark
 from nocturne.postgres import connect, fetch, statement
+from nocturne.quality import Judgement, Result
 from nocturne.receipts import Receipt
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
@@ -245,6 +246,29 @@ def test_batches_are_reconciled(silver: Silver) -> None:
     query = "SELECT batch, delivered, left_out, valid, quarantined FROM {raw}.reconciliation ORDER BY 1"
     assert silver.rows(query) == [("plays/2026-01-02", 10, 1, 7, 2), ("plays/2026-01-03", 10, 1, None, None)]
     assert ("reconciliation", date(2026, 1, 2)) in silver.touched()
+
+
+def test_what_gates_found_is_loaded_by_the_days_that_differ_and_is_no_news_of_the_night(silver: Silver) -> None:
+    passed = Result("check", "a.yml:1", "stop", "passed", "Because.", asked=3)
+    first = Judgement("bronze", "plays", date(2026, 1, 1), "app/2026-01-01", (passed,), {"rows": 4})
+    second = Judgement("marts", "plays", date(2026, 1, 2), "", (passed,), {"rows": 2})
+    silver.ledger.judge(silver.tenant, [first, second])
+    silver.load()
+    silver.publish()
+    query = (
+        "SELECT layer, judged_on, passed, stopped, score, rows, quarantined, quarantined_ratio FROM {raw}.judged_days ORDER BY judged_on"
+    )
+    marts = ("marts", second.day, 1, 0, 1.0, 2, None, None)
+    assert silver.rows(query) == [("bronze", first.day, 1, 0, 1.0, 4, None, None), marts]
+    stands = silver.contents()
+    silver.ledger.judge(silver.tenant, [second])  # the same again
+    assert all(entry.skipped for entry in silver.load().entries)
+    assert silver.contents() == stands
+    silver.ledger.mark(silver.tenant, "quarantine", "plays", {first.part: Mark("", {"quarantined": 1})})
+    (*_, entry) = silver.load().entries
+    assert (entry.skipped, entry.counts["judged"]) == (True, 1)
+    assert silver.rows(query) == [("bronze", first.day, 1, 0, 1.0, 4, 1, 0.25), marts]
+    assert silver.touched() == {("judged_days", first.day)}
 
 
 def test_tables_of_datasets_that_the_tenant_does_not_have_are_not_made(silver: Silver) -> None:

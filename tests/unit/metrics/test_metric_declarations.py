@@ -66,6 +66,10 @@ WHY_NOT = {
     "path_days": ("listener_count stream_count", "distinct, and streams of the most common paths alone"),
     "playlist_effects": ("follower_count control_count other_add_count", "what one effect was judged by"),
     "plays": ("resume_count", "how a play was joined, not how often one was"),
+    "quality_days": (
+        "check_count passed_count warned_count stopped_count muted_count unknown_count row_count quarantined_count",
+        "what one table's score of a day is made of; quarantine is asked of reconciliation",
+    ),
     "reconciliation": ("batch_count held_batch_count left_out_count difference_count", "of a day's batches, for whoever runs it"),
     "reconciliation_days": (
         "silver_count warehouse_count mart_count joined_count zero_length_count late_count difference_count",

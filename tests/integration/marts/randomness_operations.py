@@ -1,0 +1,32 @@
+"""Random nights: what gates found of deliveries, sums and marts, some of it judged again, some of it not taken by silver yet."""
+
+from __future__ import annotations
+
+import random
+from datetime import date, timedelta
+
+from nocturne.ledger import Mark
+from nocturne.quality import LAYERS, Judgement, Outcome, Result, Severity
+from tests.integration.marts.world import World
+
+_OUTCOMES: tuple[Outcome, ...] = ("passed", "passed", "failed", "muted", "unknown")
+_SEVERITIES: tuple[Severity, ...] = ("stop", "warn")
+
+
+def judge(world: World, first: date, last: date, count: int) -> None:
+    """Judge `count` parts of tables anew. It throws dice of its own: those of the world fall as they did."""
+    dice = random.Random(f"{first} {last} {count} {len(world.rows.get('plays', []))}")
+    for _ in range(count):
+        layer, table = dice.choice(LAYERS), dice.choice(("plays", "tracks"))
+        day = first + timedelta(dice.randrange(4))
+        part = f"{dice.choice(('app', 'web'))}/{day}" if layer == "bronze" else ""
+        results = tuple(
+            Result(f"check {number}", "some.yml:1", dice.choice(_SEVERITIES), dice.choice(_OUTCOMES), "Because.")
+            for number in range(dice.randrange(4))
+        )
+        rows = dice.choice((0, 7, 20))
+        counts = {} if layer in {"sums", "access"} else {"rows": rows}
+        world.marks.judge(world.tenant, [Judgement(layer, table, day, part, results, counts)])
+        if layer == "bronze" and dice.random() < 0.7:
+            refused = dice.randrange(rows + 1)
+            world.marks.mark(world.tenant, "quarantine", table, {part: Mark("x", {"valid": rows - refused, "quarantined": refused})})
