@@ -46,6 +46,8 @@ DECAY: Final = 1.5
 KEPT_DAYS: Final = 3
 """How many days' folders of a problem stay below `var/training`."""
 STATION: Final = "training"
+WATCH: Final = "watch"
+"""The station under which the ledger keeps what the watch said of each problem and day."""
 
 Step = Callable[["Bench"], Entry]
 
@@ -110,6 +112,18 @@ class Bench:
         """The champion in force."""
         return read_champion(self.tenant, self.problem.name, self.settings)
 
+    @cached_property
+    def health(self) -> Health | None:
+        """What is seen of the champion in force; None if there is none."""
+        champion = self.champion
+        if champion is None:
+            return None
+        metric, age = champion.metadata["metric"], (self.day - champion.trained_on).days
+        return Health(
+            champion.version, champion.trained_on, age, _drift(self, champion),
+            metric["name"], float(metric["value"]), _error(self, champion),
+        )  # fmt: skip
+
     def score(self, index: Array, predictions: Array, settled: Mapping[str, Any]) -> dict[str, float]:
         """The problem's metrics of predictions for the rows of `index`."""
         return {name: float(value) for name, value in self.problem.score(self.examples, index, predictions, settled).items()}
@@ -161,17 +175,21 @@ def promote(tenant: Tenant, day: date, settings: Settings, ledger: Marks, *, pro
 
 
 def watch_models(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> Receipt:
-    """Say of each problem whether its model must be trained: `is_due` and the reason in each entry's facts.
+    """Say of each problem whether its model must be trained: `is_due` and the reason in each entry's facts, beside what was seen of it.
 
     Due are a problem without a champion, a champion older than 28 days, one whose features have moved (stability index > 0.25 against its
     training window, as `predict` measured it) and one whose error has grown beyond 1.5 times the promised one; but not within a week of an
-    attempt that promoted nothing. Reads the champions' files and the marks of predictions and trainings, and for decay the marts.
+    attempt that promoted nothing. Reads the champions' files and the marks of predictions and trainings, and for decay the marts. Marks the
+    day with what it said, from where the warehouse takes it; a re-run says it anew.
     """
     started = utc_now()
     entries = []
     for one in problems_of(tenant):
-        is_due, reason = _is_due(Bench(one, tenant, day, settings, ledger))
-        entries.append(Entry(name=one.name, facts={"is_due": is_due, "reason": reason}))
+        bench = Bench(one, tenant, day, settings, ledger)
+        is_due, reason = _is_due(bench)
+        facts = {"is_due": is_due, "reason": reason, **(bench.health.facts if bench.health else {})}
+        ledger.mark(tenant, WATCH, one.name, {day.isoformat(): Mark(digest(facts), facts)})
+        entries.append(bench.entry(**facts))
     return Receipt(tenant=tenant.slug, day=day, station="watch_models", started_at=started, finished_at=utc_now(), entries=tuple(entries))
 
 
@@ -423,9 +441,41 @@ def _promote(bench: Bench) -> Entry:
 # watch -------------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Health:
+    """What is seen of a champion on a day.
+
+    `drift` is what the newest prediction up to the day saw; `error` its metric of the last final days, known of problems whose answers meet
+    their outcomes; `promised` the metric that it was promoted with.
+    """
+
+    version: str
+    trained_on: date
+    age_days: int
+    drift: Mapping[str, Any] | None
+    metric: str
+    promised: float
+    error: float | None
+
+    @property
+    def error_limit(self) -> float:
+        """The error from which on it has decayed."""
+        return DECAY * self.promised
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All of it beside the bounds that it is held to; what is not known has none but those of age and drift."""
+        drift = self.drift or {}
+        return {
+            "version": self.version, "trained_on": self.trained_on.isoformat(), "age_days": self.age_days, "oldest_days": OLDEST_DAYS,
+            "feature": drift.get("feature"), "index": drift.get("index"), "index_limit": LIMIT, "metric": self.metric,
+            "error": self.error, "promised": self.promised, "error_limit": None if self.error is None else self.error_limit,
+        }  # fmt: skip
+
+
 def _is_due(bench: Bench) -> tuple[bool, str]:
     """Whether the model must be trained, and why (not)."""
-    reason = _reason_to_train(bench)
+    reason = _reason_to_train(bench.health)
     if reason is None:
         return False, "the champion is in force and fit"
     last = bench.ledger.marks(bench.tenant, STATION, bench.problem.name).get("last")
@@ -436,34 +486,37 @@ def _is_due(bench: Bench) -> tuple[bool, str]:
     return True, reason
 
 
-def _reason_to_train(bench: Bench) -> str | None:
-    champion = bench.champion
-    if champion is None:
+def _reason_to_train(health: Health | None) -> str | None:
+    if health is None:
         return "there is no champion yet"
-    age = (bench.day - champion.trained_on).days
-    if age >= OLDEST_DAYS:
-        return f"the champion is {age} days old"
+    if health.age_days >= OLDEST_DAYS:
+        return f"the champion is {health.age_days} days old"
+    drift = health.drift
+    if drift and drift["index"] > LIMIT:
+        return f"{drift['feature']} has moved: stability index {drift['index']:.2f} against the champion's window, over {LIMIT}"
+    if health.error is not None and health.error > health.error_limit:
+        return f"the champion has decayed: {health.metric} {health.error:.3g} in the last days, promised were {health.promised:.3g}"
+    return None
+
+
+def _drift(bench: Bench, champion: Champion) -> Mapping[str, Any] | None:
     marks = bench.ledger.marks(bench.tenant, "prediction", bench.problem.name)
     seen = [
         mark.facts
         for part, mark in sorted(marks.items())
         if part <= bench.day.isoformat() and mark.facts.get("version") == champion.version
     ]
-    drift = seen[-1].get("drift") if seen else None
-    if drift and drift["index"] > LIMIT:
-        return f"{drift['feature']} has moved: stability index {drift['index']:.2f} against the champion's window, over {LIMIT}"
-    return _decay(bench, champion)
+    return seen[-1].get("drift") if seen else None
 
 
-def _decay(bench: Bench, champion: Champion) -> str | None:
+def _error(bench: Bench, champion: Champion) -> float | None:
     if bench.problem.decay is None:
         return None
-    with open_marts(bench.tenant, bench.settings) as marts:
-        error = bench.problem.decay(marts, bench.day, champion.version)
-    promised = float(champion.metadata["metric"]["value"])
-    if error is None or error <= DECAY * promised:
+    try:
+        with open_marts(bench.tenant, bench.settings) as marts:
+            return bench.problem.decay(marts, bench.day, champion.version)
+    except TooLittle:  # nothing it could be held to is published
         return None
-    return f"the champion has decayed: {bench.problem.metric.name} {error:.3g} in the last days, promised were {promised:.3g}"
 
 
 # small things ------------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ WEIGHT: Mapping[Severity, int] = {"stop": 5, "warn": 1}
 _SAID: Mapping[tuple[Outcome, Severity], str] = {("failed", "stop"): "stopped", ("failed", "warn"): "warned"}
 _WORST: Mapping[Outcome, int] = {"unknown": 0, "muted": 1, "passed": 2, "failed": 3}
 
-FINDINGS: Mapping[str, str] = {"judged_days": "quality_days"}
+FINDINGS: Mapping[str, str] = {"judged_days": "quality_days", "watched_models": "model_health_days"}
 """Tables of the warehouse that tell how nights went, and not what was delivered, with the mart of each. A night finds some of it behind its
 build, so it is no reason for a build (or no night would ever find nothing to do), and none to ask other marts of its days again.
 """

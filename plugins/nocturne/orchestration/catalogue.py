@@ -120,7 +120,7 @@ _STATIONS = (
     Station(
         "watch_models",
         "ml.training:watch_models",
-        "a receipt; when a model is due, the event that starts the training DAG. Skipped when none is due",
+        "what was seen of each model; when one is due, the event that starts the training DAG. Skipped when none is due",
         "clear the task; the night's numbers are published already.",
     ),
 )

@@ -1,4 +1,4 @@
-"""The small tables beside the datasets: the tenant's own declarations, what bronze and silver counted of batches, what gates found."""
+"""The small tables beside the datasets: the tenant's own declarations, what bronze and silver counted of batches, how nights went."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from nocturne.warehouse.tables import FACTS
 
 
 def load_facts(tenant: Tenant, day: date, settings: Settings, ledger: Judgements) -> Entry:
-    """Bring `tenant`, `time_zones`, `bills`, `rules`, `reconciliation` and `judged_days` to what the tenant's file and the ledger say.
+    """Bring the tables beside the datasets to what the tenant's file and the ledger say, in one transaction.
 
-    All of it is one transaction. What differs is touched: of the rules the event dates on which a value differs, of the batches the date
-    they were received on, of judgements their day (which is no reason for a build, see `quality.FINDINGS`: the entry is skipped all the
-    same). The business day never goes back: a backfill of an old day changes no number of today's.
+    These are `tenant`, `time_zones`, `bills` and `rules`; `reconciliation`; `judged_days` and `watched_models`. What differs is touched: of
+    the rules the event dates on which a value differs, of the batches the date they were received on, of judgements their day. How nights
+    went is no reason for a build (see `quality.FINDINGS`), so the entry is skipped all the same. The business day never goes back: a
+    backfill of an old day changes no number of today's.
     """
     counted = list(_counted(tenant, ledger))
     with connect(settings, role=tenant.owner_role) as connection:
@@ -29,6 +30,7 @@ def load_facts(tenant: Tenant, day: date, settings: Settings, ledger: Judgements
         touched += _load_rules(connection, tenant)
         touched += _load_counted(connection, tenant, counted)
         judged = _load_judged(connection, tenant, ledger)
+        _exchange(connection, tenant, "watched_models", list(_watched(tenant, ledger)))
     at_write("committed the declarations")
     return Entry(name="declarations", skipped=not touched, counts={"batches": len(counted), "touched": touched, "judged": judged})
 
@@ -122,6 +124,19 @@ def _of_judged(one: TableDay) -> tuple[Any, ...]:
     """The row of a table and day, as the quality pages put its judgements together."""
     quarantined = one.counts.get("quarantined") if one.layer == "bronze" else None
     return (one.layer, one.table, *one.outcomes.values(), one.score, one.counts.get("rows"), quarantined, one.quarantined_ratio)
+
+
+_WATCHED = (
+    "version", "trained_on", "age_days", "oldest_days", "feature", "index", "index_limit", "metric", "promised", "error", "error_limit",
+    "is_due", "reason",
+)  # fmt: skip
+
+
+def _watched(tenant: Tenant, ledger: Marks) -> Iterator[tuple[Any, ...]]:
+    """(problem, day, what was said) of all that the tenant's tier gives; without a champion there is but the reason."""
+    for problem in sorted(tenant.limits.problems):
+        for day, mark in ledger.marks(tenant, "watch", problem).items():
+            yield (problem, date.fromisoformat(day), *(mark.facts.get(name) for name in _WATCHED))
 
 
 def _exchange(

@@ -110,6 +110,28 @@ FACTS = (
         index=("judged_on",),
     ),
     Warehoused(
+        "watched_models",
+        "What the watch over the tenant's models said of each problem and day.",
+        (
+            ("problem", "text", "The problem."),
+            ("watched_on", "date", "The business day."),
+            ("version", "text", "The champion's version; NULL: there was none, and so nothing else but the reason."),
+            ("trained_on", "date", "Business day on which it was trained."),
+            ("age_days", "bigint", "Days since then."),
+            ("oldest_days", "bigint", "Age from which on it is too old."),
+            ("drift_feature", "text", "The feature that has moved most; NULL: it has not answered yet, or too few to tell."),
+            ("drift_index", "double precision", "Its population stability index against the champion's training window."),
+            ("drift_limit", "double precision", "The greatest index that asks for no training."),
+            ("metric", "text", "The metric that it was promoted by."),
+            ("promised", "double precision", "The metric that it was promoted with."),
+            ("error", "double precision", "The metric of the last final days; NULL: its answers meet no outcome, or too few yet."),
+            ("error_limit", "double precision", "The greatest error that asks for no training; NULL: none is known."),
+            ("is_due", "boolean", "A training was asked for."),
+            ("reason", "text", "Why, or why not."),
+        ),
+        unique=("problem", "watched_on"),
+    ),
+    Warehoused(
         "silver_rows",
         "What silver counted of every event date that is loaded.",
         (

@@ -252,6 +252,8 @@ def random_world(world: World, seed: int, first: date, last: date, *, plays: int
         world.add(dataset, *rows)
     marketing(world, made.dice, made.name, made.listeners, 12)
     randomness_operations.judge(world, first, last, 20)
+    for number in range(12):
+        randomness_operations.watch(world, last - timedelta(number))
     return made
 
 
@@ -289,6 +291,7 @@ def upset(world: World, made: Randomness, first: date, last: date) -> None:
     upset_marketing(world, dice)
     marketing(world, dice, made.name, made.listeners, 3)
     randomness_operations.judge(world, first, last, 4)
+    randomness_operations.watch(world, last)
 
 
 def upset_playlists(world: World, made: Randomness, first: date, last: date) -> None:

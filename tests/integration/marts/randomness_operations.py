@@ -1,9 +1,10 @@
-"""Random nights: what gates found of deliveries, sums and marts, some of it judged again, some of it not taken by silver yet."""
+"""Random nights: what gates found of deliveries, sums and marts, some of it judged again, some of it not taken by silver yet; what models said."""
 
 from __future__ import annotations
 
 import random
 from datetime import date, timedelta
+from typing import Any
 
 from nocturne.ledger import Mark
 from nocturne.quality import LAYERS, Judgement, Outcome, Result, Severity
@@ -30,3 +31,15 @@ def judge(world: World, first: date, last: date, count: int) -> None:
         if layer == "bronze" and dice.random() < 0.7:
             refused = dice.randrange(rows + 1)
             world.marks.mark(world.tenant, "quarantine", table, {part: Mark("x", {"valid": rows - refused, "quarantined": refused})})
+
+
+def watch(world: World, day: date) -> None:
+    """Say something of two problems on a day: of one that has no champion, and of one at its bounds or beyond."""
+    dice = random.Random(f"{day} {len(world.rows.get('plays', []))}")
+    none: dict[str, Any] = {"is_due": True, "reason": "there is no champion yet"}
+    some = {"version": "3", "trained_on": str(day - timedelta(28)), "age_days": dice.choice((27, 28)), "oldest_days": 28, "metric": "error"}
+    drift = {"feature": "energy", "index": dice.choice((0.24, 0.25, 0.26, None)), "index_limit": 0.25}
+    decay = {"promised": 0.2, "error": dice.choice((0.29, 0.3, 0.31, None)), "error_limit": 0.3}
+    told = {"is_due": dice.random() < 0.5, "reason": "so it was seen"}
+    for problem, facts in (("genre", none), ("forecast", some | drift | decay | told)):
+        world.marks.mark(world.tenant, "watch", problem, {str(day): Mark("x", facts)})

@@ -21,12 +21,13 @@ KEYS: dict[str, tuple[str, ...]] = {
     "usage_months": ("month_on",),
     "agreement_months": ("subject", "part", "month_on"),
     "quality_days": ("layer", "table_name", "judged_on"),
+    "model_health_days": ("problem", "watched_on"),
 }
 
 
 def tables(marts: Marts, found: Mapping[str, Table]) -> dict[str, Table]:
     """Its marts, from those that they are made of."""
-    return _usage(marts) | _agreement(marts, found) | _quality(marts)
+    return _usage(marts) | _agreement(marts, found) | _quality(marts) | _health(marts)
 
 
 def _agreement(marts: Marts, found: Mapping[str, Table]) -> dict[str, Table]:
@@ -151,3 +152,27 @@ def _table_day(layer: str, parts: list[Judgement]) -> Row:
         "quarantined_ratio": refused / rows if rows and refused is not None else None,
         "quarantined_reason": reasons.get(layer, "only rows of deliveries are quarantined"),
     }
+
+
+def _health(marts: Marts) -> dict[str, Table]:
+    """What the watch said of every problem that the tier gives."""
+    found: Table = {}
+    for problem in marts.tenant.limits.problems:
+        for day, mark in marts.world.marks.marks(marts.tenant, "watch", problem).items():
+            said = mark.facts
+            limits = [(said.get("index"), said.get("index_limit")), (said.get("error"), said.get("error_limit"))]
+            broken = [value for value, limit in limits if value is not None and limit is not None and value > limit]
+            is_young = "version" in said and said["age_days"] < said["oldest_days"]
+            found[problem, date.fromisoformat(day)] = {
+                "champion_version": said.get("version"),
+                "trained_on": date.fromisoformat(said["trained_on"]) if "version" in said else None,
+                "age_days": said.get("age_days"),
+                "drift_feature": said.get("feature"),
+                "drift_index": said.get("index"),
+                "promised_value": said.get("promised"),
+                "error_value": said.get("error"),
+                "is_within_bounds": is_young and not broken if "version" in said else None,
+                "is_training_due": said["is_due"],
+                "reason": said["reason"],
+            }
+    return {"model_health_days": found}

@@ -197,3 +197,38 @@ def test_a_table_has_the_score_of_its_day_as_the_quality_pages_put_it_together(n
     assert differences(world, second + timedelta(1)) == []
     assert quality_of(world, "row_count", "quality_score")["marts", "plays", 9] == (2, 0)
     assert quality_of(world, "quarantined_ratio", "quarantined_reason")["bronze", "plays", 10] == (1, None)
+
+
+def test_models_are_within_their_bounds_or_beyond_and_a_night_without_one_says_why(new_world: Callable[[Tenant], World]) -> None:
+    world = new_world(make_tenant("quality"))
+    fit = {
+        "version": "7", "trained_on": "2026-01-14", "age_days": 27, "oldest_days": 28, "feature": "energy", "index": 0.25,
+        "index_limit": 0.25, "metric": "mape", "promised": 0.2, "error": 0.3, "error_limit": 0.3, "is_due": False, "reason": "fit",
+    }  # fmt: skip
+    said: tuple[dict[str, object], ...] = (
+        fit,
+        fit | {"index": 0.26},
+        fit | {"error": 0.31},
+        fit | {"age_days": 28},
+        fit | dict.fromkeys(("feature", "index", "error", "error_limit")),  # it has not answered yet
+        {"is_due": False, "reason": "there is no champion yet; but the training of 2026-02-04 promoted nothing: too few plays"},
+    )
+    for number, facts in enumerate(said):
+        world.marks.mark(world.tenant, "watch", "forecast", {str(date(2026, 2, 5) + timedelta(number)): Mark("x", facts)})
+    world.night(TODAY)
+    assert differences(world, TODAY) == []
+    rows = sorted(world.mart("model_health_days"), key=lambda row: row["watched_on"])
+    assert [row["is_within_bounds"] for row in rows] == [True, False, False, False, True, None]
+    assert [row["champion_version"] for row in rows] == ["7"] * 5 + [None]
+    told = ("problem", "watched_on", "trained_on", "age_days", "drift_feature", "drift_index", "error_value", "is_training_due")
+    assert tuple(rows[0][name] for name in told) == ("forecast", date(2026, 2, 5), date(2026, 1, 14), 27, "energy", 0.25, 0.3, False)
+    assert rows[-1]["reason"].endswith("too few plays")
+    assert {rows[-1][name] for name in ("trained_on", "age_days", "drift_limit", "metric", "promised_value", "error_limit")} == {None}
+
+    # what a watch says at the end of a night is no reason for a build; the next one takes it in
+    world.marks.mark(world.tenant, "watch", "forecast", {str(TODAY): Mark("x", fit)})
+    world.load(TODAY)
+    assert world.build(TODAY).entries[0].skipped
+    world.night(TODAY + timedelta(1))
+    assert differences(world, TODAY + timedelta(1)) == []
+    assert {row["is_within_bounds"] for row in world.mart("model_health_days") if row["watched_on"] == TODAY} == {True}

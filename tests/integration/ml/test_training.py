@@ -347,6 +347,8 @@ def test_forecasts_that_went_wrong_make_a_model_due(trained: Trained, world: Mar
     finally:
         world.write(trained.tenant, trained.settings, "activity_days")
     assert is_due and "has decayed" in reason
+    kept = trained.marks.marks(trained.tenant, "watch", "forecast")[later.isoformat()].facts
+    assert kept["error"] > kept["error_limit"] == 1.5 * kept["promised"]
 
 
 # a killed process --------------------------------------------------------------------------------------------------------

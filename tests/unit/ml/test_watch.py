@@ -88,6 +88,25 @@ def test_drift_over_a_quarter_makes_it_due(tenant: Tenant, settings: Settings, i
 
 
 @pytest.mark.usefixtures("champion")
+def test_what_is_seen_of_a_champion_is_told_and_kept_by_day(tenant: Tenant, settings: Settings) -> None:
+    marks = MemoryMarks()
+    seen(marks, tenant, DAY, 0.26)
+    for day in (DAY, DAY + timedelta(days=1)):
+        (entry,) = watch_models(tenant, day, settings, marks).entries
+        assert marks.marks(tenant, "watch", "genre")[day.isoformat()].facts == entry.facts
+    told = ("version", "trained_on", "age_days", "oldest_days", "feature", "index", "index_limit", "metric", "promised")
+    assert [entry.facts[name] for name in told] == ["3", "2026-05-01", 20, 28, "energy", 0.26, 0.25, "macro_f1", 0.8]
+    assert (entry.facts["error"], entry.facts["error_limit"]) == (None, None)  # a genre meets no outcome
+    assert entry.facts["is_due"] is True
+
+
+def test_without_a_champion_the_reason_alone_is_kept(tenant: Tenant, settings: Settings) -> None:
+    marks = MemoryMarks()
+    watch_models(tenant, DAY, settings, marks)
+    assert marks.marks(tenant, "watch", "genre")[DAY.isoformat()].facts == {"is_due": True, "reason": "there is no champion yet"}
+
+
+@pytest.mark.usefixtures("champion")
 def test_drift_of_another_version_or_of_a_later_day_is_not_looked_at(tenant: Tenant, settings: Settings) -> None:
     marks = MemoryMarks()
     seen(marks, tenant, DAY, 3.0, version="2")
