@@ -118,6 +118,9 @@ class Marts:
             found["subscription_periods"] = self.periods()
             found["mrr_days"] = self._mrr(found["subscription_periods"])
             found |= self._subscribing(found).all()
+        if self.has("payments", "subscription_events", "plans"):
+            periods = list(found["subscription_periods"].values())
+            found["payer_cohorts"] = reference_subscriptions.payer_cohorts(self.rows["payments"], periods, self.today)
         if self.has("touchpoints", "listeners", "subscription_events", "plans"):
             found |= self._acquisition(list(found["subscription_periods"].values()))
         if self.has("payments") or self.has("ad_impressions"):

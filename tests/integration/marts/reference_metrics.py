@@ -121,6 +121,8 @@ ADDED: dict[str, tuple[str, Callable[[Row], Any]]] = {
         for unit in ("day", "month")
         for name, column in (("cohort_size", "listener_count"), ("retained_count", "retained_count"), ("rolling_count", "rolling_count"))
     },
+    "payer_cohort_size": ("payer_cohorts", lambda row: None if row["retained_count"] is None else row["payer_count"]),
+    "payer_retained_count": ("payer_cohorts", _column("retained_count")),
     **{f"skip_{bucket}": ("listening_days", _column(f"skip_{bucket}_count")) for bucket in ("before_5s", "before_30s", "before_end")},
     "timed_play_count": ("track_days", _column("timed_play_count")),
     **{f"reached_{share}_count": ("track_days", _column(f"reached_{share}_count")) for share in range(10, 101, 10)},
@@ -143,6 +145,7 @@ DIVIDED: dict[str, tuple[str, str, int]] = {
     "day_rolling_retention": ("day_rolling_count", "day_cohort_size", 1),
     "month_retention": ("month_retained_count", "month_cohort_size", 1),
     "month_rolling_retention": ("month_rolling_count", "month_cohort_size", 1),
+    "payer_retention": ("payer_retained_count", "payer_cohort_size", 1),
     "reached_50_rate": ("reached_50_count", "timed_play_count", 1),
     "reached_100_rate": ("reached_100_count", "timed_play_count", 1),
 }
@@ -168,7 +171,7 @@ COLUMN = {
     "licence_territory": "licence_territory", "release": "release_id", "country": "country", "stream_of_revenue": "stream_of_revenue",
     "plan": "plan_id", "channel": "channel", "step_number": "step_number", "experiment": "experiment_id", "variant": "variant",
     "playlist_type": "playlist_type", "day_number": "number", "month_number": "number", "path_step": "step", "measure": "measure",
-    "context_path": "context_path", "source": "source", "target": "target", "artist": "artist_id", "day": "day", "month": "month",
+    "payer_month": "month_number", "context_path": "context_path", "source": "source", "target": "target", "artist": "artist_id", "day": "day", "month": "month",
 }  # fmt: skip
 """Dimensions whose members the rows of the marts name themselves."""
 

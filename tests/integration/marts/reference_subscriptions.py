@@ -15,7 +15,12 @@ from tests.integration.marts.world import Row
 Key = tuple[Any, ...]
 Table = dict[Key, Row]
 
-KEYS = {"plan_days": ("day_on", "plan_id", "country"), "trial_weeks": ("cohort_on", "plan_id"), "subscription_months": ("month_on",)}
+KEYS = {
+    "plan_days": ("day_on", "plan_id", "country"),
+    "trial_weeks": ("cohort_on", "plan_id"),
+    "subscription_months": ("month_on",),
+    "payer_cohorts": ("cohort_on", "month_number"),
+}
 STATES = ("paying", "trial", "grace", "churned")
 
 
@@ -142,6 +147,39 @@ class Subscribing:
             left = [period for period in paid if period["churned_on"] is not None and month <= period["churned_on"] < following]
             if left and any(self._is("paying", period, eve) for period in paid):
                 yield min(left, key=lambda period: (period["churned_on"], period["subscription_id"]))["churn_reason"]
+
+
+def payer_cohorts(payments: Sequence[Row], periods: Sequence[Row], today: date) -> Table:
+    """Every cohort of first payments, month by month: who pays, or has paid for the month."""
+    paid: dict[str, list[date]] = defaultdict(list)
+    held: dict[str, list[tuple[date, date]]] = defaultdict(list)
+    for payment in payments:
+        if payment["status"] == "succeeded" and payment["amount"] and payment.get("listener_key"):
+            paid[payment["listener_key"]].append(payment["paid_on"])
+    for period in periods:
+        if period["kind"] == "paid":
+            held[period["listener_key"]].append((period["period_from_on"], period["period_to_on"] - timedelta(1)))
+    cohorts: dict[date, list[str]] = defaultdict(list)
+    for listener, days in paid.items():
+        cohorts[min(days).replace(day=1)].append(listener)
+    found: Table = {}
+    for cohort, members in cohorts.items():
+        month, number = cohort, 0
+        while month <= today:
+            last = (month + timedelta(31)).replace(day=1) - timedelta(1)
+            active = sum(
+                any(month <= on <= last for on in paid[listener])
+                or any(first <= last and until >= month for first, until in held[listener])
+                for listener in members
+            )
+            is_over = last <= today
+            found[cohort, number] = {
+                "payer_count": len(members),
+                "retained_count": active if is_over else None,
+                "retention_ratio": active / len(members) if is_over else None,
+            }
+            month, number = last + timedelta(1), number + 1
+    return found
 
 
 def _money(value: Fraction) -> Decimal:

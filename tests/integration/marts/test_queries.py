@@ -35,7 +35,7 @@ from tests.integration.marts.world import Row, World, local, make_tenant
 
 FIRST, LAST = date(2026, 1, 1), date(2026, 5, 10)
 WHOLE_MONTHS = date(2026, 4, 30)
-PINS = {"experiment": "e1"}
+PINS = {"experiment": "e1", "payer_month": "0"}
 """Members of which one alone is asked, where it is not number 1."""
 CATALOGUE = load_catalogue(PROJECT / "dbt" / "metrics", PROJECT / "dbt")
 Table = dict[tuple[Any, ...], Row]

@@ -13,6 +13,7 @@ from nocturne.tenants import Tenant
 from tests.integration.marts.reference import differences
 from tests.integration.marts.world import World, make_tenant
 
+DATASETS = ("plays", "listeners", "subscription_events", "plans", "payments")
 TODAY = date(2026, 5, 3)
 RULES = {"trial_days": [{"from": "2025-01-01", "value": 14}, {"from": "2026-04-20", "value": 1}]}
 JANUARY, LONG = date(2026, 1, 1), date(2026, 6, 1)
@@ -25,14 +26,20 @@ def tell(world: World, listener: str, kind: str, on: date, until: date | None = 
     world.add("subscription_events", event | {"event_type": kind, "plan_id": "m"} | period | more)
 
 
+def pay(world: World, listener: str, on: date, status: str = "succeeded", amount: float = 10) -> None:
+    at = datetime(on.year, on.month, on.day, 9, tzinfo=UTC)
+    paid = {"payment_id": f"{listener} {on}", "paid_at": at, "listener_key": listener, "status": status, "amount": amount}
+    world.add("payments", paid | {"currency": "EUR"})
+
+
 def fill(world: World) -> None:
     """FR stays, DE leaves, GB's payment fails, IT comes back after 30 days, ES after 31, SE tries and pays, NO tries, PT stays 22 days.
 
-    AT, BE and CH have two subscriptions; of one listener nothing else is known.
+    AT, BE and CH have two subscriptions; of one listener nothing else is known. JP had one until the first of December, KR pays without one.
     """
     price = {"plan_id": "m", "country": "WW", "valid_from_on": date(2020, 1, 1), "price_amount": 10, "currency": "EUR"}
     world.add("plans", price | {"tier": "premium", "billing_period": "month"})
-    for country in ("FR", "DE", "GB", "IT", "ES", "SE", "NO", "PT", "AT", "BE", "CH"):
+    for country in ("FR", "DE", "GB", "IT", "ES", "SE", "NO", "PT", "AT", "BE", "CH", "JP", "KR"):
         world.add("listeners", {"listener_key": country, "country": country})
     for country, until in {
         "FR": LONG,
@@ -61,6 +68,18 @@ def fill(world: World) -> None:
     tell(world, "CH", "started", date(2026, 3, 1), date(2026, 4, 10))
     tell(world, "CH", "started", date(2026, 3, 5), date(2026, 3, 8), **two)
     tell(world, "nowhere", "started", date(2026, 3, 1), date(2026, 3, 15))
+    tell(world, "JP", "started", date(2025, 11, 3), date(2025, 12, 2))
+    pay(world, "JP", date(2025, 11, 3))
+    pay(world, "KR", date(2025, 10, 31), "failed")
+    pay(world, "KR", date(2025, 9, 1), amount=0)
+    pay(world, "KR", date(2025, 8, 1), "refunded")
+    pay(world, "KR", date(2025, 11, 30))
+    pay(world, "KR", date(2026, 2, 1))
+    pay(world, "KR", date(2026, 3, 31), amount=0)
+    pay(world, "FR", date(2026, 1, 31))
+    for country in ("DE", "ES"):
+        pay(world, country, JANUARY)
+    pay(world, "BE", date(2026, 2, 5))
     for n in range(4):
         at = datetime(2026, 2, 20, n, tzinfo=UTC)
         world.add("plays", {"play_id": f"p{n}", "listener_key": f"l{n}", "track_id": "t", "played_at": at, "ms_played": 60_000})
@@ -68,7 +87,7 @@ def fill(world: World) -> None:
 
 @pytest.fixture(scope="module")
 def world(new_world: Callable[[Tenant], World]) -> World:
-    made = new_world(make_tenant("subscribing", ("plays", "listeners", "subscription_events", "plans"), rules=RULES))
+    made = new_world(make_tenant("subscribing", DATASETS, rules=RULES))
     fill(made)
     made.night(TODAY)
     return made
@@ -147,8 +166,24 @@ def test_lifetime_value_is_arpu_by_margin_over_churn(months: dict[int, dict[str,
     assert (months[4]["last_on"], months[5]["last_on"]) == (date(2026, 4, 30), TODAY)
 
 
+def test_cohorts_of_payers_are_by_the_first_payment_and_stay_while_somebody_pays_or_has_paid_for_the_month(world: World) -> None:
+    """Of November JP has paid until the first of December, and KR pays in February again. Of January FR stays, DE leaves in February, ES on
+    its eve and is back in March. BE tries on in March.
+    """
+    cohorts: dict[date, list[tuple[Any, ...]]] = {}
+    for row in sorted(world.mart("payer_cohorts"), key=lambda row: row["month_number"]):
+        assert len(cohorts.setdefault(row["cohort_on"], [])) == row["month_number"]
+        cohorts[row["cohort_on"]].append((row["payer_count"], row["retained_count"], row["retention_ratio"]))
+    january = [(3, 3, 1), (3, 2, pytest.approx(2 / 3)), (3, 2, pytest.approx(2 / 3)), (3, 2, pytest.approx(2 / 3)), (3, None, None)]
+    assert cohorts == {
+        date(2025, 11, 1): [(2, 2, 1), (2, 1, 0.5), (2, 0, 0), (2, 1, 0.5), (2, 0, 0), (2, 0, 0), (2, None, None)],
+        date(2026, 1, 1): january,
+        date(2026, 2, 1): [(1, 1, 1), (1, 0, 0), (1, 0, 0), (1, None, None)],
+    }
+
+
 def test_a_night_without_events_lets_days_and_decisions_pass(new_world: Callable[[Tenant], World]) -> None:
-    world = new_world(make_tenant("subscribing", ("plays", "listeners", "subscription_events", "plans"), rules=RULES))
+    world = new_world(make_tenant("subscribing", DATASETS, rules=RULES))
     fill(world)
     for day in (date(2026, 2, 11), date(2026, 2, 28), date(2026, 3, 29), date(2026, 3, 30)):
         world.rows["subscription_events"] = [
