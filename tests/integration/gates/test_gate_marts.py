@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from nocturne.errors import GateFailed
 from nocturne.gates import gate_bronze, gate_marts
 from nocturne.landing import land
 from nocturne.ledger import Mark, MemoryMarks
-from nocturne.marts import build_marts
+from nocturne.marts import build_marts, publish_marts
 from nocturne.postgres import connect, provision, statement
 from nocturne.quality import table_days
 from nocturne.receipts import Receipt
@@ -221,3 +221,18 @@ def test_nothing_new_is_asked_nothing(built: Settings) -> None:
 def test_a_tenant_that_was_never_built_is_asked_nothing(database: Settings, provisioned: Callable[[Tenant], Tenant]) -> None:
     fresh = provisioned(TENANT.model_copy(update={"slug": "gated_never"}))
     assert gate_marts(fresh, date(2026, 3, 1), database, MemoryMarks()).entries[0].skipped
+
+
+def test_what_the_last_night_found_is_asked_where_it_is_told_and_nowhere_else(built: Settings) -> None:
+    gate(built)
+    publish_marts(TENANT, NIGHT, built, MARKS)
+    following = NIGHT + timedelta(1)
+    load_warehouse(TENANT, following, built, MARKS)
+    build_marts(TENANT, following, built, MARKS)
+    others = [on for (on,) in run(built, "SELECT changed_on FROM {build}._changed WHERE model <> 'quality_days'")]
+    assert NIGHT not in others
+    asked = {entry.name: entry.counts.get("rows", 0) for entry in gate_marts(TENANT, following, built, MARKS).entries}
+    [(told,)] = run(built, "SELECT count(*) FROM {build}.quality_days WHERE judged_on = %s", NIGHT)
+    assert asked["quality_days"] == told > len(EVERY_NIGHT)
+    [(days,)] = run(built, "SELECT count(*) FROM {build}.activity_days WHERE played_on = ANY(%s)", [following, *others])
+    assert asked["activity_days"] == days
