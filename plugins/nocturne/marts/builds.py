@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nocturne.datasets import Dataset
-from nocturne.postgres import Connection, connect, exclusion, statement
+from nocturne.postgres import SQL, Connection, Identifier, Literal, connect, exclusion, statement
 from nocturne.quality import FINDINGS
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
@@ -119,6 +119,24 @@ def begin(connection: Connection, tenant: Tenant, day: date, fingerprint: str, *
     ).fetchone()
     assert row is not None  # noqa: S101 (INSERT ... RETURNING returns the row)
     return int(row[0])
+
+
+def lacking(connection: Connection, tenant: Tenant, marts: Iterable[Mart], *, is_full: bool) -> list[str]:
+    """Marts with a row whose key lacks a value; of marts by date, unless all was built anew, among the rows that builds have changed."""
+    names, built = [], tenant.build_schema
+    for mart in marts:
+        if is_full or mart.day is None:
+            lacks = SQL(" OR ").join(SQL("{} IS NULL").format(Identifier(column)) for column in mart.key)
+            names.append(
+                SQL("SELECT {} AS mart WHERE EXISTS (SELECT FROM {} WHERE {})").format(
+                    Literal(mart.name), Identifier(built, mart.name), lacks
+                )
+            )
+    moved = SQL("SELECT DISTINCT model FROM {} WHERE EXISTS (SELECT FROM jsonb_each(key) AS part WHERE part.value = 'null')").format(
+        Identifier(built, "_moved")
+    )
+    rows = connection.execute(SQL(" UNION ").join([moved, *names]) + SQL(" ORDER BY 1")).fetchall()
+    return [str(name) for (name,) in rows]
 
 
 def finish(connection: Connection, tenant: Tenant, build_id: int, marts: Iterable[Mart]) -> None:

@@ -242,7 +242,7 @@ def models(places: Places) -> dict[str, Model]:
     """All models of a whole build, each behind those that it reads."""
     found = {}
     kept = places[0].kept
-    for result in run_dbt(kept.tenant, kept.settings, "compile", "--full-refresh", "--exclude", CI_ONLY):
+    for result in run_dbt(kept.tenant, kept.settings, "compile", "--full-refresh", "--exclude", *CI_ONLY):
         node = result.node
         if node.resource_type == "model":
             reads = frozenset(name.rsplit(".", 1)[-1] for name in node.depends_on.nodes if name.startswith("model."))

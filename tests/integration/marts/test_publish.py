@@ -13,7 +13,7 @@ import pytest
 
 from nocturne.errors import BuildFailed, DatabaseUnavailable
 from nocturne.installation.database import EmbeddedDatabase
-from nocturne.marts.building import run_dbt
+from nocturne.marts.building import CI_ONLY, run_dbt
 from nocturne.postgres import connect, fetch, statement
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
@@ -239,8 +239,24 @@ def test_what_a_tenant_does_not_deliver_does_not_exist_for_it(new_world: Callabl
     ]  # fmt: skip
 
 
+def test_a_key_without_a_value_is_not_published(new_world: Callable[[Tenant], World]) -> None:
+    world = new_world(make_tenant("lacking", ("plays",)))
+    world.add("plays", attempt("first", "l0", "2026-01-03T20:00"))
+    world.night(DAY)
+    with connect(world.settings, role=world.tenant.owner_role) as connection:
+        built = world.tenant.build_schema
+        connection.execute(statement(f"INSERT INTO {built}._moved VALUES ('plays', '{{\"play_id\": null}}')"))
+    world.add("plays", attempt("another", "l0", "2026-01-04T20:00"))
+    world.load(DAY)
+    with pytest.raises(BuildFailed, match=r"Rows of plays have a key without a value"):
+        world.build(DAY)
+    with pytest.raises(BuildFailed, match="no complete build"):
+        world.publish(DAY)
+    assert [row["play_id"] for row in world.mart("plays")] == ["first"]
+
+
 def test_the_marts_agree_with_each_other(world: World) -> None:
-    results = run_dbt(world.tenant, world.settings, "test", "--select", "tag:ci")
+    results = run_dbt(world.tenant, world.settings, "test", "--select", *CI_ONLY)
     assert len(results) >= 4
 
 

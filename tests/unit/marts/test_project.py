@@ -66,6 +66,13 @@ def test_the_key_of_an_incremental_mart_is_the_grain_that_is_tested(path: Path) 
     assert key == described()[path.stem]["data_tests"][0]["grain"]["arguments"]["key"]
 
 
+@pytest.mark.parametrize("path", MARTS, ids=lambda path: path.stem)
+def test_a_unique_index_stands_on_the_grain_of_every_mart(path: Path) -> None:
+    """It is what refuses a second row of a key by night, and what publishing knows a row by."""
+    (columns,) = re.findall(r"\{'columns': (\[[^\]]*\]), 'unique': true", path.read_text())
+    assert re.findall(r"'([a-z0-9_]+)'", columns) == described()[path.stem]["data_tests"][0]["grain"]["arguments"]["key"]
+
+
 @pytest.mark.parametrize("path", sorted((DBT / "models" / "staging").glob("*.sql")), ids=lambda path: path.stem)
 def test_a_staging_model_is_source_renamed_select(path: Path) -> None:
     text = path.read_text()
