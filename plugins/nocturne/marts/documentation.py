@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -63,8 +65,42 @@ def _copy(settings: Settings, folder: Path) -> Path:
                 model.setdefault("config", {}).setdefault("meta", {})["version"] = contract.version
                 for column in model["columns"]:
                     column["data_type"] = contract.columns.get(column["name"], "")
-        path.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        _write(path, document)
+    _describe_staging(project / "models" / "staging")
     return project
+
+
+def _describe_staging(folder: Path) -> None:
+    """Say of each staging model's columns what the source says of them; what staging makes of them it says itself."""
+    sources = yaml.load((folder / "sources.yml").read_bytes(), Loader=yaml.CSafeLoader)["sources"]
+    tables = {table["name"]: table for source in sources for table in source["tables"]}
+    document = yaml.load((folder / "staging.yml").read_bytes(), Loader=yaml.CSafeLoader)
+    for model in document["models"]:
+        text = (folder / f"{model['name']}.sql").read_text(encoding="utf-8")
+        own = {column["name"]: column for column in model.get("columns", ())}
+        told = {column["name"]: column for column in tables[_source_of(text)]["columns"]} | own
+        model["columns"] = [told.get(name) or {**told.get(made_of, {}), "name": name} for name, made_of in columns_of(text).items()]
+    _write(folder / "staging.yml", document)
+
+
+def _source_of(text: str) -> str:
+    """The table of `raw` that a staging model reads."""
+    (arguments,) = re.findall(r"(?:read_raw|source)\(([^)]*)\)", text)
+    return str(arguments.split(",")[-1].strip(" '"))
+
+
+def columns_of(text: str) -> dict[str, str]:
+    """The columns of a staging model, in its order, with what each is made of: what its `renamed` selects."""
+    (selected,) = re.findall(r"renamed as \(\n    select(?: distinct)?\n(.*?)\n    from ", text, re.DOTALL)
+    plain = re.sub(r"--[^\n]*|\{[%#].*?[%#]\}", "", selected, flags=re.DOTALL)
+    while plain != (outside := re.sub(r"\([^()]*\)", "", plain)):  # commas between parentheses part no columns
+        plain = outside
+    pairs = (one.strip().rpartition(" as ") for one in plain.split(","))
+    return {name: made_of or name for made_of, _, name in pairs}
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def _run(command: str, project: Path, folder: Path, *more: str) -> None:

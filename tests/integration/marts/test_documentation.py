@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from nocturne.errors import BuildFailed
 from nocturne.marts.contracts import load_contracts
-from nocturne.marts.documentation import write_docs
+from nocturne.marts.documentation import columns_of, write_docs, write_manifest
 from nocturne.metrics import load_catalogue, telling
 from nocturne.settings import PROJECT, load_settings
 
@@ -29,6 +30,20 @@ def test_the_site_is_one_file_and_needs_no_database(tmp_path: Path) -> None:
     assert "{{ column.type || column.data_type }}" in text
     assert "white-space: nowrap; max-width: 1px;" not in text
     assert not list((PROJECT / "dbt").rglob("overview.md")), "the project itself is left as it is: nights would build everything anew"
+
+
+def test_every_column_of_staging_is_described_and_typed(tmp_path: Path) -> None:
+    manifest = json.loads(write_manifest(load_settings(var=tmp_path, project=PROJECT), tmp_path).read_text())
+    models = {node["name"]: node["columns"] for node in manifest["nodes"].values() if node["name"].startswith("stg_")}
+    assert len(models) > 25
+    for name, columns in models.items():
+        selected = columns_of((PROJECT / "dbt" / "models" / "staging" / f"{name}.sql").read_text())
+        assert list(columns) == list(selected)
+        assert [column for column, said in columns.items() if not (said["description"] and said["data_type"])] == [], name
+    assert models["stg_reconciliation"]["delivered_count"]["description"] == "Rows in the delivered files."
+    assert columns_of("renamed as (\n    select\n        a,\n        coalesce(b, 0) as b,\n        c + f(d, e) as g\n    from source") == {
+        "a": "a", "b": "coalesce", "g": "c + f",
+    }  # fmt: skip
 
 
 def test_every_metric_has_a_row_with_links_to_its_marts() -> None:
