@@ -28,17 +28,20 @@ from tests.integration.compose.test_compose_file import SECRETS
 
 pytestmark = pytest.mark.slow
 
-# It is about noon where the tenant lives: the last night was due this morning, and the next one is far.
+# It is about noon where the tenant lives: its day does not change while the test runs.
 OFFSET = 12 - datetime.now(UTC).hour
 ZONE = ZoneInfo(f"Etc/GMT{-OFFSET:+}")  # their signs are POSIX's: Etc/GMT-3 is three hours ahead of Greenwich
 LAST_DAY = datetime.now(ZONE).date() - timedelta(days=1)
 DAYS = (LAST_DAY - timedelta(days=2), LAST_DAY - timedelta(days=1), LAST_DAY)
+DUE_IN = timedelta(minutes=4)
+"""From when the tenant's file is written until its night is due: all is up by then, for a night that was due before is not made up for."""
 LISTENERS, TRACKS = 5, 6
 CODE = ("plugins", "dags", "dbt", "expectations", "ml")
 TENANT = f"""
 name: Night Owl
 tier: free
 time_zone: {ZONE.key}
+night_at: "{{night_at}}"
 currency: EUR
 begins_on: {DAYS[0]}
 sources:
@@ -95,7 +98,8 @@ def write_world(folder: Path) -> None:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     (folder / "tenants").mkdir()
-    (folder / "tenants" / "night_owl.yml").write_text(TENANT)
+    due_at = datetime.now(ZONE) + DUE_IN
+    (folder / "tenants" / "night_owl.yml").write_text(TENANT.replace("{night_at}", f"{due_at:%H:%M}"))
     write("artists.ndjson", artists())
     write("tracks.ndjson", tracks())
     for day in DAYS:
