@@ -14,16 +14,13 @@
     {%- set fresh = arg_dict['temp_relation'] -%}
     {%- set key = [arg_dict['unique_key']] if arg_dict['unique_key'] is string else arg_dict['unique_key'] -%}
     {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
-    {%- set scope = config.get('meta')['scope'] -%}
     {%- set day = config.get('meta').get('day') -%}
     {%- set stem = target.identifier -%}
 
     create temporary table {{ stem }}__stood on commit drop as
     select {{ columns }}
     from {{ target }}
-    where ({{ scope['columns'].keys() | join(', ') }}) in (
-        select {{ scope['columns'].values() | join(', ') }} from {{ api.Relation.create(schema=target.schema, identifier=scope['relation']) }}
-    );
+    where {{ in_scope(target) }};
 
     create temporary table {{ stem }}__went on commit drop as
     select {{ columns }} from {{ stem }}__stood
@@ -61,16 +58,21 @@
     select {{ columns }} from {{ stem }}__came
 {% endmacro %}
 
+{#- Of a row of the model's table: whether it is of the scope. -#}
+{% macro in_scope(target) -%}
+    {%- set scope = config.get('meta')['scope'] -%}
+    ({{ scope['columns'].keys() | join(', ') }}) in (
+        select {{ scope['columns'].values() | join(', ') }} from {{ api.Relation.create(schema=target.schema, identifier=scope['relation']) }}
+    )
+{%- endmacro %}
+
 {#- For what is a step on the way and counts nowhere itself: the rows of the scope go and come anew, whether or not they differ. -#}
 {% macro get_incremental_rewrite_sql(arg_dict) %}
     {%- set target = arg_dict['target_relation'] -%}
     {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
-    {%- set scope = config.get('meta')['scope'] -%}
 
     delete from {{ target }}
-    where ({{ scope['columns'].keys() | join(', ') }}) in (
-        select {{ scope['columns'].values() | join(', ') }} from {{ api.Relation.create(schema=target.schema, identifier=scope['relation']) }}
-    );
+    where {{ in_scope(target) }};
 
     insert into {{ target }} ({{ columns }})
     select {{ columns }} from {{ arg_dict['temp_relation'] }}

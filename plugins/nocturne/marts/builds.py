@@ -21,6 +21,19 @@ _SAID_OF_MARTS = {"metrics", "contracts"}
 TOUCHED = ("_touched", "_touched_listeners", "_touched_rows")
 """The warehouse's tables of what has changed since marts were published; each has `touched_at`."""
 
+_RELATIONS = (
+    "TABLE IF NOT EXISTS {build}._builds (build_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, day date NOT NULL,"
+    " fingerprint text NOT NULL, is_full boolean NOT NULL, started_at timestamptz NOT NULL, finished_at timestamptz,"
+    " published_at timestamptz, marts jsonb)",
+    "TABLE IF NOT EXISTS {build}._changed (model text NOT NULL, changed_on date NOT NULL, PRIMARY KEY (model, changed_on))",
+    "TABLE IF NOT EXISTS {build}._moved (model text NOT NULL, key jsonb NOT NULL)",
+    "INDEX IF NOT EXISTS _moved_model_idx ON {build}._moved (model)",
+    "TABLE IF NOT EXISTS {build}._closed (mart text NOT NULL, closed_on date NOT NULL, closed_row jsonb NOT NULL,"
+    " closed_at timestamptz NOT NULL DEFAULT now())",
+    "INDEX IF NOT EXISTS _closed_mart_closed_on_idx ON {build}._closed (mart, closed_on)",
+)
+"""What builds and publishes of a tenant keep beside the marts."""
+
 
 @dataclass(frozen=True)
 class Mart:
@@ -56,31 +69,8 @@ def prepare(tenant: Tenant, settings: Settings) -> None:
     build = tenant.build_schema
     with connect(settings, role=tenant.owner_role) as connection:
         connection.execute(statement(exclusion(tenant)))
-        connection.execute(
-            statement(
-                f"CREATE TABLE IF NOT EXISTS {build}._builds (build_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, day date NOT NULL,"
-                " fingerprint text NOT NULL, is_full boolean NOT NULL, started_at timestamptz NOT NULL, finished_at timestamptz,"
-                " published_at timestamptz, marts jsonb)"
-            )
-        )
-        connection.execute(
-            statement(
-                f"CREATE TABLE IF NOT EXISTS {build}._changed"
-                " (model text NOT NULL, changed_on date NOT NULL, PRIMARY KEY (model, changed_on))"
-            )
-        )
-        if connection.execute("SELECT to_regclass(%s)", (f"{build}._moved",)).fetchone() == (None,):
-            connection.execute(statement(f"CREATE TABLE {build}._moved (model text NOT NULL, key jsonb NOT NULL)"))
-            connection.execute(statement(f"CREATE INDEX ON {build}._moved (model)"))
-        there = connection.execute("SELECT to_regclass(%s)", (f"{build}._closed",)).fetchone()
-        if there == (None,):
-            connection.execute(
-                statement(
-                    f"CREATE TABLE {build}._closed (mart text NOT NULL, closed_on date NOT NULL, closed_row jsonb NOT NULL,"
-                    " closed_at timestamptz NOT NULL DEFAULT now())"
-                )
-            )
-            connection.execute(statement(f"CREATE INDEX ON {build}._closed (mart, closed_on)"))
+        for relation in _RELATIONS:
+            connection.execute(statement(f"CREATE {relation.format(build=build)}"))
 
 
 def last_build(connection: Connection, tenant: Tenant) -> Build | None:
@@ -132,9 +122,7 @@ def lacking(connection: Connection, tenant: Tenant, marts: Iterable[Mart], *, is
                     Literal(mart.name), Identifier(built, mart.name), lacks
                 )
             )
-    moved = SQL("SELECT DISTINCT model FROM {} WHERE EXISTS (SELECT FROM jsonb_each(key) AS part WHERE part.value = 'null')").format(
-        Identifier(built, "_moved")
-    )
+    moved = SQL("SELECT DISTINCT model FROM {} WHERE jsonb_path_exists(key, '$.* ? (@ == null)')").format(Identifier(built, "_moved"))
     rows = connection.execute(SQL(" UNION ").join([moved, *names]) + SQL(" ORDER BY 1")).fetchall()
     return [str(name) for (name,) in rows]
 

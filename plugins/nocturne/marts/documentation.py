@@ -58,7 +58,7 @@ def _copy(settings: Settings, folder: Path) -> Path:
     shutil.copy(settings.contracts / "exposures.yml", project / "models")
     contracts = load_contracts(settings.contracts / "marts.yml")
     for path in (project / "models" / "marts").rglob("*.yml"):
-        document = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
+        document = _read(path)
         for model in document["models"]:
             contract = contracts.get(model["name"])
             if contract:
@@ -72,9 +72,9 @@ def _copy(settings: Settings, folder: Path) -> Path:
 
 def _describe_staging(folder: Path) -> None:
     """Say of each staging model's columns what the source says of them; what staging makes of them it says itself."""
-    sources = yaml.load((folder / "sources.yml").read_bytes(), Loader=yaml.CSafeLoader)["sources"]
+    sources = _read(folder / "sources.yml")["sources"]
     tables = {table["name"]: table for source in sources for table in source["tables"]}
-    document = yaml.load((folder / "staging.yml").read_bytes(), Loader=yaml.CSafeLoader)
+    document = _read(folder / "staging.yml")
     for model in document["models"]:
         text = (folder / f"{model['name']}.sql").read_text(encoding="utf-8")
         own = {column["name"]: column for column in model.get("columns", ())}
@@ -97,6 +97,10 @@ def columns_of(text: str) -> dict[str, str]:
         plain = outside
     pairs = (one.strip().rpartition(" as ") for one in plain.split(","))
     return {name: made_of or name for made_of, _, name in pairs}
+
+
+def _read(path: Path) -> Any:
+    return yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:

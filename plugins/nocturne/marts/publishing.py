@@ -139,7 +139,7 @@ class Exchange:
             self._tell_planner(inserted)
             return 0, inserted
         built, standing = (SQL("SELECT {} FROM {}").format(columns, table) for table in (self.built, self.published))
-        if self._is_compared_whole:
+        if self.is_whole or self.mart.day is None:
             return self.exchange_rows(built, standing, is_kept=is_kept)
         if not self._find_moved():
             return 0, 0
@@ -162,7 +162,8 @@ class Exchange:
                 Literal(self.mart.name),
             ),
         )
-        run(self.connection, SQL("ANALYZE {}").format(self._moved))
+        if count:
+            run(self.connection, SQL("ANALYZE {}").format(self._moved))
         return count
 
     def exchange_rows(self, wanted: Composable, standing: Composable, *, is_kept: bool = True) -> tuple[int, int]:
@@ -207,19 +208,17 @@ class Exchange:
         A rollback of the publish leaves them: what was issued stays issued.
         """
         assert self.mart.day is not None  # noqa: S101 (a mart closes by its day)
-        closed = Identifier(self.tenant.build_schema, "_closed")
+        closed, day, mart = Identifier(self.tenant.build_schema, "_closed"), Identifier(self.mart.day), Literal(self.mart.name)
+        changed = SQL("SELECT changed_on FROM {} WHERE model = {}").format(self._log, mart)
         run(
             self.connection,
             SQL(
                 "INSERT INTO {closed} (mart, closed_on, closed_row) SELECT {mart}, built.{day}, to_jsonb(built)"
-                " FROM (SELECT * FROM {built} {scope}) AS built"
-                " WHERE built.{day} NOT IN (SELECT closed_on FROM {closed} WHERE mart = {mart})"
-            ).format(closed=closed, mart=Literal(self.mart.name), day=Identifier(self.mart.day), built=self.built, scope=self._scope),
+                " FROM {built} AS built"
+                " WHERE ({is_whole} OR built.{day} IN ({changed}))"
+                " AND built.{day} NOT IN (SELECT closed_on FROM {closed} WHERE mart = {mart})"
+            ).format(closed=closed, mart=mart, day=day, built=self.built, is_whole=Literal(self.is_whole), changed=changed),
         )
-
-    @property
-    def _is_compared_whole(self) -> bool:
-        return self.is_whole or self.mart.day is None
 
     @property
     def _log(self) -> Identifier:
@@ -228,14 +227,6 @@ class Exchange:
     @property
     def _moved(self) -> Identifier:
         return Identifier(f"{self.mart.name}__moved")
-
-    @property
-    def _scope(self) -> Composable:
-        if self._is_compared_whole:
-            return SQL("")
-        return SQL("WHERE {} IN (SELECT changed_on FROM {} WHERE model = {})").format(
-            Identifier(self.mart.day or ""), self._log, Literal(self.mart.name)
-        )
 
     def _columns(self, schema: str) -> dict[str, str]:
         rows = self.connection.execute(

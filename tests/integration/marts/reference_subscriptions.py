@@ -10,6 +10,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from fractions import Fraction
 from typing import Any
 
+from tests.integration.marts.reference_rights import month_of, months_before
 from tests.integration.marts.world import Row
 
 Key = tuple[Any, ...]
@@ -161,12 +162,12 @@ def payer_cohorts(payments: Sequence[Row], periods: Sequence[Row], today: date) 
             held[period["listener_key"]].append((period["period_from_on"], period["period_to_on"] - timedelta(1)))
     cohorts: dict[date, list[str]] = defaultdict(list)
     for listener, days in paid.items():
-        cohorts[min(days).replace(day=1)].append(listener)
+        cohorts[month_of(min(days))].append(listener)
     found: Table = {}
     for cohort, members in cohorts.items():
         month, number = cohort, 0
         while month <= today:
-            last = (month + timedelta(31)).replace(day=1) - timedelta(1)
+            last = months_before(month, -1) - timedelta(1)
             active = sum(
                 any(month <= on <= last for on in paid[listener])
                 or any(first <= last and until >= month for first, until in held[listener])

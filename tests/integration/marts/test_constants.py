@@ -57,7 +57,6 @@ _EQUAL = {
     ),
     "experiment_variants": (r"->>700<<", "keeps exp() from an overflow"),
     "genre_weeks": (r"week_on - >>7<<", "a whole build asks all weeks anyway"),
-    "int_artist_windows": (r"generate_series\(0, >>55<<", "days before the window count nowhere"),
     "int_due_statements": (r"interval '(?:1 month - )?>>1<< (?:month|day)", "statements have tests of their own, night by night"),
     "int_listener_totals": (r"month_number <= >>24<<", "a month beyond the last that is told has no cell"),
     "int_stream_days": (r"played_on \+ >>1<< as event_on", "a whole build reads all flags; of a night there is a test of its own"),

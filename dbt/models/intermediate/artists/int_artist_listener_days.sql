@@ -2,7 +2,6 @@
     enabled=has('plays', 'tracks'),
     materialized='incremental',
     incremental_strategy='rewrite',
-    unique_key=['listener_id', 'played_on'],
     indexes=[{'columns': ['played_on', 'listener_id']}],
     meta={'scope': {'relation': 'int_affected', 'columns': {'listener_id': 'listener_id', 'played_on': 'event_on'}}}
 ) }}

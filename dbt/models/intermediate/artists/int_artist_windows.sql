@@ -25,8 +25,7 @@ streamed as (
     cross join tenant
     where
         days.stream_count > 0
-        and days.played_on > (select today.business_day - 56 from tenant as today)
-        and days.played_on <= (select today.business_day from tenant as today)
+        and days.played_on in (select needed.played_on from needed)
     group by days.artist_id, days.listener_id, tenant.business_day
 ),
 
