@@ -9,11 +9,22 @@ from typing import TYPE_CHECKING, Any
 from nocturne.datasets import DATASETS, Dataset, Type
 from nocturne.errors import GateFailed
 from nocturne.gates.adjustments import of_mart
+from nocturne.gates.amounts import loaded_amounts, revenue_amounts
 from nocturne.gates.checks import Check
 from nocturne.gates.evaluation import Judge, NotEvaluated
 from nocturne.gates.findings import shown
 from nocturne.gates.isolation import strangers
-from nocturne.gates.reconciliation import WHOLE, BatchTerms, PartTerms, PlayTerms, Terms, differences, play_differences
+from nocturne.gates.reconciliation import (
+    WHOLE,
+    AmountTerms,
+    BatchTerms,
+    PartTerms,
+    PlayTerms,
+    Terms,
+    amount_differences,
+    differences,
+    play_differences,
+)
 from nocturne.gates.suites import MartSuite, load_mart_suites
 from nocturne.lake import Layer, table
 from nocturne.ledger import Marks, utc_now
@@ -32,6 +43,8 @@ STATION = "gate_marts"
 _LAYERS: tuple[Layer, ...] = ("bronze", "quarantine", "silver")
 _SUMS = "delivered = left out + valid + quarantined; valid = silver + duplicates; silver = warehouse"
 _PLAYS = "silver = plays of the mart + joined resumes + attempts of no length"
+_AMOUNTS = "each amount: silver = warehouse"
+_REVENUE = "payments and impressions of the warehouse, at the day's rate = revenue of the mart"
 _ADDS_UP = "No row is lost or made up on the way."
 _CODE = "gates/reconciliation.py"
 _ALONE = "its own roles alone reach its rows, the reader published ones alone"
@@ -132,6 +145,8 @@ class _Build:
             found = list(differences(terms))
             self.lines += found
             self._keep_sums(dataset.name, _SUMS, len(terms.batches) + len(terms.parts), found, terms.counts)
+            touched = self._touched(dataset.name)
+            self._compare(dataset.name, _AMOUNTS, loaded_amounts(self.connection, self.tenant, self.settings, dataset, touched))
             self.entries.append(Entry(name=f"reconciliation {dataset.name}", counts=dict(terms.counts)))
         if self.tenant.has("plays") and {"plays", "reconciliation_days"} <= self.columns.keys():
             plays = self._plays()
@@ -139,6 +154,15 @@ class _Build:
             self.lines += found
             counts = {"mart": sum(one.mart for one in plays.values()), "joined": sum(one.joined for one in plays.values())}
             self._keep_sums("plays", _PLAYS, len(plays), found, counts | {"zero_length": sum(one.zero_length for one in plays.values())})
+
+        if {"revenue_days", "int_fx"} <= self.columns.keys():
+            self._compare("revenue_days", _REVENUE, revenue_amounts(self.connection, self.tenant, self._asked_days()))
+
+    def _compare(self, table: str, check: str, amounts: Sequence[AmountTerms]) -> None:
+        if amounts:
+            found = list(amount_differences(amounts))
+            self.lines += found
+            self._keep_sums(table, check, len(amounts), found, {})
 
     def _keep_sums(self, dataset: str, check: str, asked: int, found: Sequence[str], counts: Mapping[str, int]) -> None:
         outcome: Outcome = "failed" if found else "passed" if asked else "unknown"
@@ -170,7 +194,7 @@ class _Build:
         raw = self.tenant.raw_schema
         told_rows = self._fetch(f"SELECT coalesce(event_on::text, '{WHOLE}'), rows FROM {raw}.silver_rows WHERE dataset = %s", dataset.name)
         stood = {str(part): int(rows) for part, rows in told_rows}
-        touched = [one for (one,) in self._fetch(f"SELECT event_on FROM {raw}._touched WHERE dataset = %s", dataset.name)]
+        touched = self._touched(dataset.name)
         held: dict[str, int] = {}
         if touched and dataset.event_date:
             query = f"SELECT {dataset.event_date}::text, count(*) FROM {raw}.{dataset.name} WHERE {dataset.event_date} = ANY(%s) GROUP BY 1"
@@ -178,6 +202,10 @@ class _Build:
         elif touched:
             held = {WHOLE: int(self._fetch(f"SELECT count(*) FROM {raw}.{dataset.name}")[0][0])}
         return {part: PartTerms(silver.get(part, 0), stood.get(part, 0), held.get(part)) for part in sorted({*silver, *stood, *held})}
+
+    def _touched(self, dataset: str) -> list[date]:
+        """The event dates of a dataset that were loaded since marts were published."""
+        return [one for (one,) in self._fetch(f"SELECT event_on FROM {self.tenant.raw_schema}._touched WHERE dataset = %s", dataset)]
 
     def _plays(self) -> dict[str, PlayTerms]:
         """What became of silver's plays, of the dates that the build changed: the mart's rows are counted here once more."""
@@ -196,12 +224,21 @@ class _Build:
         """SQL: whether a date is one that the build changed (of a full build, any); of how nights went, one that it changed there."""
         if self.is_full:
             return "true"
-        raw, build = self.tenant.raw_schema, self.tenant.build_schema
         if mart in FINDINGS.values():
-            return f"{column} IN (SELECT changed_on FROM {build}._changed WHERE model = '{mart}')"
+            return f"{column} IN (SELECT changed_on FROM {self.tenant.build_schema}._changed WHERE model = '{mart}')"
+        return f"{column} IN ({self._looked_at})"
+
+    def _asked_days(self) -> list[date] | None:
+        """The dates that the build changed; None: all."""
+        return None if self.is_full else [one for (one,) in self._fetch(self._looked_at)]
+
+    @property
+    def _looked_at(self) -> str:
+        """SQL: the dates that the build changed, but for those of how nights went."""
+        raw, build = self.tenant.raw_schema, self.tenant.build_schema
         tables, marts = (", ".join(f"'{name}'" for name in names) for names in (FINDINGS, FINDINGS.values()))
         touched = f"SELECT event_on FROM {raw}._touched WHERE dataset NOT IN ({tables})"
-        return f"{column} IN ({touched} UNION SELECT changed_on FROM {build}._changed WHERE model NOT IN ({marts}))"
+        return f"{touched} UNION SELECT changed_on FROM {build}._changed WHERE model NOT IN ({marts})"
 
     # nobody else reaches it ----------------------------------------------------------------------------------------------
     def isolate(self) -> None:

@@ -1,15 +1,17 @@
-"""Nothing is lost and nothing is made up on the way from a delivery to the marts: the sums that must be equal, to the row.
+"""Nothing is lost and nothing is made up on the way from a delivery to the marts: the sums that must be equal, to the row and the cent.
 
 of each batch       delivered = left out + valid + quarantined, and bronze and quarantine hold what was counted
 of each dataset     valid of all batches = rows in silver + duplicates
 of each part        rows in silver = rows that the warehouse was told = rows that it holds (counted again where the night touched it)
 of plays            plays in silver = plays in the mart + resumes joined to an earlier play + attempts of no length
+of amounts          of each part, in silver = in the warehouse; those of payments and impressions, at the day's rate = revenue
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 WHOLE = "all"  # the part of a reference dataset
 
@@ -70,6 +72,20 @@ class PlayTerms:
     zero_length: int
 
 
+@dataclass(frozen=True)
+class AmountTerms:
+    """The sum of an amount of a table's part before and behind one step; `tolerance` is what rounding may come to, below a cent."""
+
+    table: str
+    part: str
+    amount: str
+    before: str
+    amount_before: Decimal
+    behind: str
+    amount_behind: Decimal
+    tolerance: Decimal = Decimal(0)
+
+
 def differences(terms: Terms) -> Iterator[str]:
     """What does not add up, each with both sides and the difference."""
     for batch, one in terms.batches.items():
@@ -93,6 +109,15 @@ def play_differences(terms: Mapping[str, PlayTerms]) -> Iterator[str]:
         sides = f"silver holds {one.silver:,}, the mart {one.mart:,}, {one.joined:,} resumes joined, {one.zero_length:,} never sounded"
         for text in _compared(sides, one.mart + one.joined + one.zero_length, one.silver):
             yield f"plays, {day}: {text}"
+
+
+def amount_differences(terms: Iterable[AmountTerms]) -> Iterator[str]:
+    """The amounts that are not the same before and behind a step."""
+    for one in terms:
+        beyond = one.amount_behind - one.amount_before
+        if abs(beyond) > one.tolerance:
+            sides = f"{one.amount} is {one.amount_before:f} in {one.before} and {one.amount_behind:f} in {one.behind}"
+            yield f"{one.table}, {one.part}: {sides}: {abs(beyond):f} {'too much' if beyond > 0 else 'missing'}"
 
 
 def _of_batch(one: BatchTerms) -> Iterator[str]:

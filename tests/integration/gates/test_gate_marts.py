@@ -107,6 +107,18 @@ DAMAGES = {
         "UPDATE {raw}.payments SET paid_on = paid_on + 400 WHERE paid_on < '2026-01-01'",
         r"payments, 2026-\d\d-\d\d: silver holds .*: 1 missing",
     ),
+    "a payment that is a cent off in the warehouse": (
+        "UPDATE {raw}.payments SET amount = amount + 0.01 WHERE payment_id = (SELECT min(payment_id) FROM {raw}.payments)",
+        "UPDATE {raw}.payments SET amount = amount - 0.01 WHERE payment_id = (SELECT min(payment_id) FROM {raw}.payments)",
+        r"payments, 2026-\d\d-\d\d: amount is \d+\.\d+ in silver and \d+\.\d+ in the warehouse: 0\.010* too much",
+    ),
+    "revenue that is a cent off in the mart": (
+        "UPDATE {build}.revenue_days SET gross_amount = gross_amount - 0.01, net_amount = net_amount - 0.01"
+        " WHERE stream_of_revenue = 'subscription' AND revenue_on = (SELECT max(paid_on) FROM {raw}.payments)",
+        "UPDATE {build}.revenue_days SET gross_amount = gross_amount + 0.01, net_amount = net_amount + 0.01"
+        " WHERE stream_of_revenue = 'subscription' AND revenue_on = (SELECT max(paid_on) FROM {raw}.payments)",
+        r"revenue_days, 2026-\d\d-\d\d: gross_amount is \d+\.\d+ in the warehouse and \d+\.\d+ in the mart: 0\.0\d+ missing",
+    ),
     "an MRR bridge that does not close": (
         "UPDATE {build}.mrr_days SET new_amount = new_amount + 0.000001 WHERE day_on = (SELECT max(day_on) FROM {build}.mrr_days)",
         "UPDATE {build}.mrr_days SET new_amount = new_amount - 0.000001 WHERE day_on = (SELECT max(day_on) FROM {build}.mrr_days)",

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
-from nocturne.gates.reconciliation import BatchTerms, PartTerms, PlayTerms, Terms, differences, play_differences
+from nocturne.gates.reconciliation import (
+    AmountTerms,
+    BatchTerms,
+    PartTerms,
+    PlayTerms,
+    Terms,
+    amount_differences,
+    differences,
+    play_differences,
+)
 
 BATCH = BatchTerms(delivered=100, left_out=10, bronze=90, valid=85, quarantined=5, quarantine=5)
 PART = PartTerms(silver=80, told=80, warehouse=80)
@@ -55,3 +65,14 @@ def test_plays_are_in_the_mart_joined_or_silent() -> None:
     assert list(play_differences({"2026-03-01": PlayTerms(silver=100, mart=90, joined=7, zero_length=3)})) == []
     (line,) = play_differences({"2026-03-01": PlayTerms(silver=100, mart=89, joined=7, zero_length=3)})
     assert line == "plays, 2026-03-01: silver holds 100, the mart 89, 7 resumes joined, 3 never sounded: 1 missing"
+
+
+def test_one_cent_of_difference_is_told_and_rounding_is_none() -> None:
+    equal = AmountTerms("payments", "2026-03-01", "amount", "silver", Decimal("10.49"), "the warehouse", Decimal("10.49"))
+    rounded = replace(equal, amount_behind=Decimal("10.4900005"), tolerance=Decimal("0.0000005"))
+    assert list(amount_differences([equal, rounded])) == []
+    told = list(amount_differences([replace(equal, amount_behind=Decimal("10.50")), replace(rounded, amount_behind=Decimal("10.489999"))]))
+    assert told == [
+        "payments, 2026-03-01: amount is 10.49 in silver and 10.50 in the warehouse: 0.01 too much",
+        "payments, 2026-03-01: amount is 10.49 in silver and 10.489999 in the warehouse: 0.000001 missing",
+    ]
