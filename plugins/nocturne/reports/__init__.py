@@ -16,6 +16,7 @@ from typing import Final
 
 from nocturne.ledger import Mark, utc_now
 from nocturne.receipts import Entry, Receipt
+from nocturne.reports.agreement import printed
 from nocturne.reports.chapters import compose
 from nocturne.reports.drawing import draw
 from nocturne.reports.folder import alone, facts, replace, stands
@@ -50,14 +51,18 @@ def render_reports(tenant: Tenant, day: date, settings: Settings, ledger: Book) 
             replace(folder, files)
             mark = Mark(fingerprint, {"files": {name: facts(content) for name, content in files.items()}, "counts": counts})
             ledger.mark(tenant, STATION, NAME, {day.isoformat(): mark})
+    sums = printed(material)
     return Receipt(
         tenant=tenant.slug,
         day=day,
         station="render_reports",
         started_at=started,
         finished_at=utc_now(),
-        entries=tuple(_entry(name, mark, skipped=skipped) for name in sorted(mark.facts["files"])),
-        warnings=material.warnings,
+        entries=(
+            *(_entry(name, mark, skipped=skipped) for name in sorted(mark.facts["files"])),
+            *(Entry(name=f"printed {one.what}", facts={place: f"{value:f}" for place, value in one.sums.items()}) for one in sums),
+        ),
+        warnings=(*material.warnings, *(f"The report contradicts itself, {one.told}" for one in sums if not one.agrees)),
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
 from nocturne.reports import charts, formats
+from nocturne.reports.agreement import DAYS, Printed, printed
 from nocturne.reports.charts import Line
 from nocturne.reports.definitions import definitions
 from nocturne.reports.document import Block, Chart, Column, Notes, Page, Table
@@ -26,6 +28,7 @@ def data(_tenant: Tenant, material: Material) -> Page | None:
         blocks += [*_verdict(material, rows), _datasets(material, rows), *_deliveries(material, rows)]
     if layers := material.rows("layers"):
         blocks.append(_layers(layers))
+        blocks += _printed(printed(material))
     if material.quality:
         blocks += [*_sums(material), _quality(material)]
     if material.reasons:
@@ -102,8 +105,8 @@ def _sums(material: Material) -> list[Notes]:
     if not nights:
         return []
     wrong = {one.day: one for one in material.quality if one.layer == "sums" and one.failed}
-    told = f"The sums from delivery to mart were equal to the row on {len(nights) - len(wrong)} of {len(nights)} nights that built anything"
-    text = f"{told} in {QUALITY_DAYS} days, the last on {nights[-1]}."
+    equal = f"{len(nights) - len(wrong)} of {len(nights)} nights that built anything in {QUALITY_DAYS} days"
+    text = f"The sums from delivery to mart were equal, to the row and the cent, on {equal}, the last on {nights[-1]}."
     if not wrong:
         return [Notes("", (text,), "good")]
     last = wrong[max(wrong)]
@@ -157,6 +160,14 @@ def _layers(rows: Rows) -> Table:
     note = "Plays: lake = marts + resumes joined to an earlier play + attempts that never sounded. Other datasets: lake = warehouse."
     heading = f"From the lake to the marts, events of {CHART_DAYS} days"
     return Table(heading, (Column("Dataset", width=21), *(Column(title, True) for title in titles)), tuple(shown), note)
+
+
+def _printed(sums: Sequence[Printed]) -> list[Notes]:
+    """Whether this report prints the same number wherever it prints it."""
+    wrong = tuple(one.told for one in sums if not one.agrees)
+    same = "; ".join(f"{one.what} {' = '.join(one.sums)}" for one in sums if one.agrees)
+    equal = [Notes("", (f"What this report prints of {DAYS} days is the same everywhere, to the row and the cent: {same}.",), "good")]
+    return [*(equal if same else []), *([Notes("", wrong, "bad")] if wrong else [])]
 
 
 def _deliveries(material: Material, rows: Rows) -> list[Chart]:
