@@ -1,12 +1,13 @@
-"""What the bronze gate finds of damaged deliveries, and how often it stops or warns for nothing: whole nights of several worlds.
+"""What the gates find of damage, and how often they stop or warn for nothing: whole nights of several worlds.
 
-clean_nights, false_stops, false_warnings   undamaged worlds (weekends, growth and outages of some hours are no damage): what was
-                                            stopped or warned of by a check of volume, mix or columns
-rows_recall                                 43 kinds of damage to the rows of a day, landed, loaded and gated (see `damaged_rows`)
-recall, by kind                             deliveries damaged one at a time: stopped (cut off), or stopped or told (all kinds)
+kinds, recall               kinds of damage to a delivery's rows and to a build (see `damages`), and the share of them that was stopped, or,
+                            where the rows may be right, stopped or told; `missed` names the others
+clean_nights, false_stops   undamaged worlds (weekends, growth and outages of some hours are no damage) from their files to the gate of the
+                            marts, every day asked: what was stopped, or warned of by a check of volume, mix or columns
+cuts                        deliveries cut off, one at a time, down to sources of some twenty rows: the share stopped, or stopped or told
 
-A world is written by the simulator, landed, loaded and gated as at night. A damaged delivery is then its own counts with rows taken away or
-changed, measured beside the same history by the gate's own code and asked its own checks.
+A world is written by the simulator and taken through the night's own stations. A cut delivery is its own counts with rows taken away,
+measured beside the same history by the gate's own code and asked its own checks.
 """
 
 from __future__ import annotations
@@ -14,23 +15,29 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from benchmarks import publish, throwaway_installation
-from benchmarks.damaged_rows import shares, tried
+from benchmarks.damages import BUILDS, KINDS, Trial, Tried
 from nocturne.bronze import load_bronze
 from nocturne.datasets import DATASETS
 from nocturne.errors import GateFailed
-from nocturne.gates import gate_bronze
+from nocturne.gates import gate_bronze, gate_marts
 from nocturne.gates.checks import Check
 from nocturne.gates.measures import Batch, Counts, Measured, Profile, measure
 from nocturne.gates.suites import ACCEPTABLE, load_batch_checks, load_suite
+from nocturne.installation.database import EmbeddedDatabase
 from nocturne.landing import land
-from nocturne.ledger import MemoryMarks
+from nocturne.ledger import MemoryMarks, migrate
+from nocturne.marts import build_marts
+from nocturne.postgres import provision
 from nocturne.settings import Settings
+from nocturne.silver import refine_silver
 from nocturne.simulator import World, WorldParameters, write_sources
 from nocturne.tenants import Tenant
+from nocturne.warehouse import load_warehouse
 
 CUTS = (0.02, 0.1, 0.25, 0.4, 0.6, 0.8)
 SHAPES: Sequence[Mapping[str, object]] = (
@@ -39,6 +46,11 @@ SHAPES: Sequence[Mapping[str, object]] = (
     {"listeners": 2_500, "existing": 0.9, "countries": [{"code": c, "share": s, "currency": "EUR"} for c, s in (("FR", 0.7), ("BE", 0.3))]},
 )
 """A usual service, a small one that triples, and a steady one in two countries."""
+HELD = (
+    *("plays", "interactions", "ad_impressions", "payments", "subscription_events"),
+    *("tracks", "artists", "listeners", "plans", "fx_rates"),
+)
+FOREIGN = {"seed": 99, "listeners": 1_200, "track_prefix": "o", "listener_prefix": "v"}
 
 
 @dataclass(frozen=True)
@@ -78,13 +90,30 @@ def world_of(shape: Mapping[str, object], seed: int, days: int) -> World:
 
 
 def tenant_of(world: World) -> Tenant:
-    """A tenant that delivers its events day by day and its catalogue whole."""
-    events = [name for name in ("plays", "interactions", "ad_impressions", "payments", "subscription_events") if name in world.datasets]
-    sources = [{"name": name, "dataset": name, "kind": "files", "location": f"{name}/{{day}}.ndjson"} for name in events]
-    sources.append({"name": "tracks", "dataset": "tracks", "kind": "files", "location": "tracks.ndjson"})
+    """A tenant that delivers its events day by day, and its registers whole."""
+    sources = [
+        {
+            "name": name,
+            "dataset": name,
+            "kind": "files",
+            "location": f"{name}/{{day}}.ndjson" if DATASETS[name].kind == "event" else f"{name}.ndjson",
+        }
+        for name in HELD
+        if name in world.datasets
+    ]
     parameters = world.parameters
     told = {"time_zone": parameters.time_zone, "currency": parameters.currency, "begins_on": parameters.begins_on}
     return Tenant.model_validate({"slug": "mutation", "name": "Mutation", **told, "sources": sources})
+
+
+@contextmanager
+def installation_of(tenant: Tenant) -> Iterator[Settings]:
+    """An empty installation with a database, and the tenant's place in it."""
+    with throwaway_installation() as settings:
+        EmbeddedDatabase(settings).start()
+        migrate(settings)
+        provision(tenant, settings)
+        yield settings
 
 
 def fails(check: Check, measured: Measured) -> bool:
@@ -100,15 +129,29 @@ def found(checks: Sequence[Check], measured: Measured, *severities: str) -> bool
     return any(fails(check, measured) for check in checks if check.severity in severities and check.columns[0] in ACCEPTABLE)
 
 
-def clean_nights(tenant: Tenant, world: World, settings: Settings, marks: MemoryMarks) -> list[History]:
-    """Land, load and gate all days; raises GateFailed if a clean world is stopped by a check that no history is behind."""
+@dataclass(frozen=True)
+class Clean:
+    """What came of a clean world: what each source's history is, and what the gates said."""
+
+    histories: Sequence[History]
+    stops: int
+    warnings: int
+
+
+def clean_nights(tenant: Tenant, world: World, settings: Settings, marks: MemoryMarks) -> Clean:
+    """Take all days of a world through the night, up to the gate of the marts, which is asked all their rows."""
     write_sources(tenant, world, settings.sources_root)
-    for station in (land, load_bronze):
-        station(tenant, world.days[-1], settings, marks)
-    try:
-        gate_bronze(tenant, world.days[-1], settings, marks)
-    except GateFailed as failure:
-        print(failure, flush=True)
+    stops = warnings = 0
+    for station in (land, load_bronze, gate_bronze, refine_silver, load_warehouse, build_marts, gate_marts):
+        try:
+            receipt = station(tenant, world.days[-1], settings, marks)  # type: ignore[operator]
+        except GateFailed as failure:
+            print(failure, flush=True)
+            stops += station is gate_marts  # what the first gate stops is counted batch by batch
+            break
+        if station is gate_marts:
+            warnings += len(receipt.warnings)
+            print(*receipt.warnings, sep="\n", flush=True)
     histories = []
     for source in tenant.sources:
         loaded = marks.marks(tenant, "bronze", source.dataset)
@@ -116,7 +159,7 @@ def clean_nights(tenant: Tenant, world: World, settings: Settings, marks: Memory
         batches = sorted((Batch.of(part, mark) for part, mark in loaded.items()), key=lambda batch: batch.received_on)
         profiles = {batch.id: Profile.of(gated[batch.id].facts) if batch.id in gated else Profile() for batch in batches}
         histories.append(History(tenant, source.dataset, batches, profiles, source.is_daily))
-    return histories
+    return Clean(histories, stops, warnings)
 
 
 def counts_of(batch: Batch, profile: Profile) -> Counts:
@@ -124,7 +167,7 @@ def counts_of(batch: Batch, profile: Profile) -> Counts:
     values = {column: {value: round(share * batch.rows) for value, share in mix.items()} for column, mix in profile.mixes.items()}
     unknown = None if profile.unknown_tracks is None else round(profile.unknown_tracks * batch.rows)
     filled = {column: round(share * batch.rows) for column, share in profile.filled.items()}
-    return Counts(batch.rows, filled, values, unknown, profile.spreads)
+    return Counts(batch.rows, filled, values, unknown, profile.spreads, profile.crowds)
 
 
 Damage = Callable[[Batch, Counts], tuple[Batch, Counts]]
@@ -141,7 +184,7 @@ def cut_to(share: float) -> Damage:
         }
         rows = round(batch.rows * share)
         unknown = None if counts.unknown_tracks is None else round(counts.unknown_tracks * share)
-        return replace(batch, rows=rows), Counts(rows, less, mixes, unknown, counts.spreads)
+        return replace(batch, rows=rows), Counts(rows, less, mixes, unknown, counts.spreads, counts.crowds)
 
     return damage
 
@@ -156,11 +199,6 @@ def one_platform_gone(batch: Batch, counts: Counts) -> tuple[Batch, Counts]:
     return left, replace(changed, values={**changed.values, "platform": mix})
 
 
-def other_tracks(batch: Batch, counts: Counts) -> tuple[Batch, Counts]:
-    """A fifth of the rows name tracks of another catalogue."""
-    return batch, replace(counts, unknown_tracks=None if counts.unknown_tracks is None else counts.unknown_tracks + batch.rows // 5)
-
-
 def judged_days(history: History) -> Iterator[tuple[Batch, Counts]]:
     """The batches that have enough history and rows to be judged at all."""
     for batch in history.batches[8:]:
@@ -170,58 +208,90 @@ def judged_days(history: History) -> Iterator[tuple[Batch, Counts]]:
             yield batch, counts
 
 
+@dataclass
+class Tally:
+    """What was found in clean worlds, and of their deliveries cut off."""
+
+    nights: int = 0
+    batches: int = 0
+    stops: int = 0
+    warnings: int = 0
+
+    def __post_init__(self) -> None:
+        """Nothing was cut yet."""
+        self.hits: dict[str, list[bool]] = {}
+
+    def world(self, world: World, chance: random.Random) -> None:
+        """Take a clean world through its nights, then cut some of its deliveries."""
+        tenant = tenant_of(world)
+        with installation_of(tenant) as settings:
+            checks = load_batch_checks(settings.expectations)
+            clean = clean_nights(tenant, world, settings, MemoryMarks())
+            self.nights, self.stops, self.warnings = self.nights + len(world.days), self.stops + clean.stops, self.warnings + clean.warnings
+            for history in clean.histories:
+                may_be_empty = load_suite(settings.expectations, history.dataset).may_be_empty
+                self._clean_batches(history, checks, may_be_empty=may_be_empty)
+                self._cuts(history, checks, chance, may_be_empty=may_be_empty)
+
+    def _clean_batches(self, history: History, checks: Sequence[Check], *, may_be_empty: bool) -> None:
+        for batch in history.batches:
+            measured = history.measured(batch, counts_of(batch, history.profiles[batch.id]), may_be_empty)
+            self.batches += 1
+            for check in checks:
+                if check.columns[0] in ACCEPTABLE and fails(check, measured):
+                    print(f"{check.severity}: {history.dataset} {batch.id}: {measured.observed(check.columns[0])}", flush=True)
+                    self.stops += check.severity == "stop"
+                    self.warnings += check.severity == "warn"
+
+    def _cuts(self, history: History, checks: Sequence[Check], chance: random.Random, *, may_be_empty: bool) -> None:
+        days = list(judged_days(history))
+        damages = {f"cut_to_{round(share * 100)}_percent": cut_to(share) for share in CUTS} | {"platform_gone": one_platform_gone}
+        for batch, counts in chance.sample(days, min(30, len(days))):
+            for name, damage in damages.items():
+                if name == "platform_gone" and "platform" not in counts.values:
+                    continue
+                damaged = history.measured(*damage(batch, counts), may_be_empty)
+                self.hits.setdefault(f"stopped_{name}", []).append(found(checks, damaged, "stop"))
+                self.hits.setdefault(f"told_{name}", []).append(found(checks, damaged, "stop", "warn"))
+
+
+def all_kinds(days: int) -> list[Tried]:
+    """Every kind of damage to the last day of a service of some 5,000 plays a day, and to its build; prints the table."""
+    world = world_of(SHAPES[2], 11, days)
+    foreign = World(WorldParameters.model_validate({**FOREIGN, "days": days}))
+    tenant = tenant_of(world)
+    with installation_of(tenant) as settings:
+        trial = Trial(tenant, world, foreign, settings, builds=True)
+        tried = [*(trial.build(name) for name in BUILDS), *(trial.rows(kind) for kind in KINDS)]
+    for one in tried:
+        print(f"{'met ' if one.is_met else 'MISSED'}  {one.name:45} demands {one.demands:5} {one.outcome}", flush=True)
+    return tried
+
+
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--worlds", type=int, default=6)
     parser.add_argument("--days", type=int, default=120)
+    parser.add_argument("--damaged-days", type=int, default=45)
     given = parser.parse_args()
-    chance = random.Random(1)
-    nights = clean = stops = warnings = 0
-    hits: dict[str, list[bool]] = {}
+    tried = all_kinds(given.damaged_days)
+    chance, tally = random.Random(1), Tally()
     for number in range(given.worlds):
-        world = world_of(SHAPES[number % len(SHAPES)], number + 11, given.days)
-        tenant = tenant_of(world)
-        with throwaway_installation() as settings:
-            checks = load_batch_checks(settings.expectations)
-            nights += given.days
-            for history in clean_nights(tenant, world, settings, MemoryMarks()):
-                may_be_empty = load_suite(settings.expectations, history.dataset).may_be_empty
-                for batch in history.batches:
-                    measured = history.measured(batch, counts_of(batch, history.profiles[batch.id]), may_be_empty)
-                    clean += 1
-                    for check in checks:
-                        if check.columns[0] in ACCEPTABLE and fails(check, measured):
-                            print(f"{check.severity}: {history.dataset} {batch.id}: {measured.observed(check.columns[0])}", flush=True)
-                            stops, warnings = stops + (check.severity == "stop"), warnings + (check.severity == "warn")
-                days = list(judged_days(history))
-                for batch, counts in chance.sample(days, min(30, len(days))):
-                    for share in CUTS:
-                        damaged = history.measured(*cut_to(share)(batch, counts), may_be_empty)
-                        hits.setdefault(f"stopped_cut_to_{round(share * 100)}_percent", []).append(found(checks, damaged, "stop"))
-                        hits.setdefault(f"told_cut_to_{round(share * 100)}_percent", []).append(found(checks, damaged, "stop", "warn"))
-                    if "platform" in counts.values:
-                        damaged = history.measured(*one_platform_gone(batch, counts), may_be_empty)
-                        hits.setdefault("told_platform_gone", []).append(found(checks, damaged, "stop", "warn"))
-                    if counts.unknown_tracks is not None:
-                        damaged = history.measured(*other_tracks(batch, counts), may_be_empty)
-                        hits.setdefault("told_other_tracks", []).append(found(checks, damaged, "stop", "warn"))
-    with throwaway_installation() as settings:
-        world = world_of(SHAPES[0], 11, 45)
-        damaged_rows = shares(tried(tenant_of(world), world, settings))
-    recall = {f"{kind}_ratio": round(sum(found) / len(found), 4) for kind, found in hits.items()}
+        tally.world(world_of(SHAPES[number % len(SHAPES)], number + 11, given.days), chance)
     publish(
         "mutation",
-        params={"worlds": given.worlds, "days": given.days},
+        params={"worlds": given.worlds, "days": given.days, "damaged_days": given.damaged_days},
         results={
-            "kinds": len(hits),
-            "clean_nights": nights,
-            "clean_batches": clean,
-            "false_stops": stops,
-            "false_warnings": warnings,
-            "damaged_batches": sum(map(len, hits.values())),
-            "recall": recall,
-            "rows_recall": damaged_rows,
+            "kinds": len(tried),
+            "recall": round(sum(one.is_met for one in tried) / len(tried), 4),
+            "stopped_ratio": round(sum(one.outcome == "stopped" for one in tried) / len(tried), 4),
+            "missed": [one.name for one in tried if not one.is_met],
+            "clean_nights": tally.nights,
+            "clean_batches": tally.batches,
+            "false_stops": tally.stops,
+            "false_warnings": tally.warnings,
+            "cuts": {f"{kind}_ratio": round(sum(hits) / len(hits), 4) for kind, hits in tally.hits.items()},
         },
     )
 

@@ -10,6 +10,8 @@ from datetime import date
 from math import log, sqrt
 from statistics import median
 
+import numpy as np
+
 SAME_WEEKDAYS = 8  # how many earlier batches of the same weekday are looked at
 ENOUGH_WEEKDAYS = 4  # with fewer of them, all weekdays are looked at together
 ALL_DAYS = 28
@@ -19,6 +21,7 @@ SMALL = 20  # below so many usual rows, a share of them says nothing
 MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 FAR_BELOW = 5.0  # spreads: days without a holiday or an outage do not come so far down
 FEW_FOR_A_MIX = 100  # below so many rows, the shares of countries and platforms are chance
+FEW_FOR_NOVELTY = 10  # so many rows of what was never there are no chance
 STEPS = 20  # parts of equal numbers of rows into which the quantiles of a column cut it
 _CHANCE = 1.63  # of the Kolmogorov-Smirnov statistic times the root of the rows: one sample in a hundred lies beyond
 _FAR = 3.09  # standard deviations of a normal distribution: one sample in a thousand lies beyond
@@ -124,6 +127,58 @@ def shift(spread: Sequence[float], past: Sequence[Sequence[float]], rows: int) -
     usual = [median(points) for points in zip(*recent, strict=True)]
     swings = max(distance(one, usual) for one in recent)
     return distance(spread, usual) - 2 * swings - _CHANCE / sqrt(rows)
+
+
+def crowding(share: float, past: Sequence[float], rows: int) -> float | None:
+    """How far the share of the commonest value of a column lies above twice the most that its own past came to, and above chance.
+
+    A farm of bots, or one account for all: a few listeners, or one track, with what used to be of many. None while too little is known.
+    """
+    if len(past) < ENOUGH_DAYS or rows < FEW_FOR_A_MIX:
+        return None
+    most = max(past[-ALL_DAYS:])
+    return share - 2 * most - 3 * sqrt(most * (1 - most) / rows)
+
+
+def clock(mix: Mapping[str, float], past: Sequence[Mapping[str, float]], rows: int) -> tuple[float | None, int]:
+    """How much likelier a day's hours are in the usual day turned by some hours than in it as it is, beyond its own past; and the hours.
+
+    A likelihood ratio, of which 1 is what a day comes to whose clock is off by just so many hours; an undisturbed day lies around -1.
+    Chance moves it the less the more rows there are, so a day is asked to swing twice as far as nearly all of the past ones did (a day with
+    an outage may be among them). Above 0 the clock is off. None while too little is known.
+    """
+    usual = usual_mix(past)
+    if usual is None or rows < FEW_FOR_A_MIX:
+        return None, 0
+    days = np.array([[one.get(str(hour), 0.0) + _RARE for hour in range(24)] for one in (usual, mix, *past[-ALL_DAYS:])])
+    days /= days.sum(axis=1, keepdims=True)
+    turned = np.array([np.roll(days[0], hours) for hours in range(1, 24)])
+    ratios = np.log(turned / days[0])
+    likelier = days[1:] @ ratios.T
+    degrees = likelier / np.maximum((turned * ratios).sum(axis=1), _RARE)
+    hours = int(likelier[0].argmax()) + 1
+    swing = float(np.quantile(degrees[1:].max(axis=1), 0.93))
+    return float(degrees[0].max()) - max(0.0, 2 * swing + 1), hours if hours <= 12 else hours - 24
+
+
+def novelty(mix: Mapping[str, float], past: Sequence[Mapping[str, float]], rows: int) -> float | None:
+    """The share of rows with a value that none of the last weeks had; of values too many to be remembered, beyond the share of those.
+
+    Unlike a skew it can be told of few rows. None while too little is known.
+    """
+    if len(past) < ENOUGH_DAYS or rows < FEW_FOR_NOVELTY:
+        return None
+    known = {value for one in past[-ALL_DAYS:] for value in one}
+    others = max(one.get("", 0.0) for one in past[-ALL_DAYS:])
+    return max(0.0, sum(share for value, share in mix.items() if value not in known) - others)
+
+
+def beyond(spread: Sequence[float], past: Sequence[Sequence[float]], rows: int) -> float | None:
+    """The share of a column's values below or above all that the last weeks held. None while too little is known."""
+    if len(past) < ENOUGH_DAYS or rows < FEW_FOR_NOVELTY:
+        return None
+    least, most = min(one[0] for one in past[-ALL_DAYS:]), max(one[-1] for one in past[-ALL_DAYS:])
+    return sum(not least <= point <= most for point in spread) / len(spread)
 
 
 def skew(mix: Mapping[str, float], past: Sequence[Mapping[str, float]], rows: int) -> float | None:

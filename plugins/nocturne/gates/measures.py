@@ -10,7 +10,21 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from nocturne.datasets import Dataset, Type
-from nocturne.gates.history import SMALL, STEPS, Past, chi_square, shift, skew, usual_mix, usual_rows, usual_share
+from nocturne.gates.history import (
+    SMALL,
+    STEPS,
+    Past,
+    beyond,
+    chi_square,
+    clock,
+    crowding,
+    novelty,
+    shift,
+    skew,
+    usual_mix,
+    usual_rows,
+    usual_share,
+)
 from nocturne.gates.suites import MEASURES
 from nocturne.lake import BATCH, Connection, Table, name
 from nocturne.ledger import Mark
@@ -42,11 +56,15 @@ class Batch:
         return cls(part, date.fromisoformat(str(facts["received_on"])), int(facts["rows"]) - left_out, left_out, mark.fingerprint)
 
 
-MIXED = ("country", "platform")
+MIXED = ("country", "platform", "currency")
 HOUR = "hour"
 """The hours of an event's instant, as the tenant's clock shows them: watched like a column of its own."""
+LATENESS = "days_late"
+"""The days from an event to its delivery, three and more being one: yesterday's file under today's name is late altogether."""
 MEASURED = ("ms_played", "duration_ms", "amount")
 """Columns whose values are compared with those of the days before: another unit is valid row by row."""
+CROWDED = ("listener_id", "track_id")
+"""Columns of events of whose values none has many rows: the share of the commonest is watched."""
 _VALUES_KEPT = 24
 
 
@@ -55,18 +73,21 @@ class Profile:
     """What is remembered of a batch, for those that come after it.
 
     The share of rows with a value, of the columns that have any; the shares of the commonest values (and, under "", of all others) of the
-    columns whose mix is watched; the share of rows that name an unknown track (None: nobody can say); the quantiles of measured columns.
+    columns whose mix is watched; the share of rows that name an unknown track (None: nobody can say); the quantiles of measured columns;
+    the share of the commonest value, of columns that have many.
     """
 
     filled: Mapping[str, float] = field(default_factory=dict)
     mixes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     unknown_tracks: float | None = None
     spreads: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    crowds: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Profile:
         """The profile that a mark tells."""
-        return cls(facts.get("filled", {}), facts.get("mixes", {}), facts.get("unknown_tracks"), facts.get("spreads", {}))
+        told = {key: facts[key] for key in ("filled", "mixes", "unknown_tracks", "spreads", "crowds") if key in facts}
+        return cls(**told)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -74,18 +95,22 @@ class Profile:
         mixes = {"mixes": {column: dict(mix) for column, mix in self.mixes.items()}} if self.mixes else {}
         unknown = {} if self.unknown_tracks is None else {"unknown_tracks": self.unknown_tracks}
         spreads = {"spreads": {column: list(spread) for column, spread in self.spreads.items()}} if self.spreads else {}
-        return {"filled": dict(self.filled), **mixes, **unknown, **spreads}
+        crowds = {"crowds": dict(self.crowds)} if self.crowds else {}
+        return {"filled": dict(self.filled), **mixes, **unknown, **spreads, **crowds}
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Rows of a batch as the lake holds them: how many have a value, by column; how many have which value; how many name unknown tracks."""
+    """Rows of a batch as the lake holds them: how many have a value, by column; how many have which value; how many name unknown tracks;
+    and, as shares, the quantiles of measured columns and the commonest value of crowded ones.
+    """
 
     rows: int
     filled: Mapping[str, int]
     values: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     unknown_tracks: int | None = None
     spreads: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    crowds: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def profile(self) -> Profile:
@@ -95,6 +120,7 @@ class Counts:
             {column: _mix(values) for column, values in self.values.items() if values},
             None if self.unknown_tracks is None or not self.rows else round(self.unknown_tracks / self.rows, 4),
             self.spreads,
+            {column: round(share, 4) for column, share in self.crowds.items()},
         )
 
 
@@ -114,14 +140,17 @@ def count(
     mixed = {column: name(column) for column in MIXED if column in dataset.by_name}
     if dataset.instant and dataset.by_name[dataset.instant].type is Type.INSTANT:
         mixed[HOUR] = f"hour({name(dataset.instant)} AT TIME ZONE '{time_zone}')::VARCHAR"
+    if dataset.kind == "event":
+        mixed[LATENESS] = "greatest(0, least(3, date_diff('day', _event_on, _received_on)))::VARCHAR"
     parts = [batch.id for batch in batches]
     measured = [column for column in MEASURED if column in dataset.by_name]
     shares = f"[{', '.join(str(step / STEPS) for step in range(STEPS + 1))}]"
     asked = [*(f"count({name(column)})" for column in columns), *(f"histogram({values})" for values in mixed.values())]
     asked += [f"quantile_disc({name(column)}::DOUBLE, {shares})" for column in measured]
-    rows = bronze.scan(BATCH, *columns, parts=parts)
+    rows = bronze.scan(BATCH, "_event_on", "_received_on", *columns, parts=parts)
     found = connection.execute(f"SELECT {BATCH}, count(*), {', '.join(asked)} FROM {rows} GROUP BY {BATCH}").fetchall()
     unknown = _unknown(connection, bronze, parts, tracks) if tracks and "track_id" in dataset.by_name else None
+    crowds = _crowds(connection, bronze, parts, [column for column in CROWDED if dataset.kind == "event" and column in dataset.by_name])
     return {
         batch: Counts(
             total,
@@ -129,6 +158,7 @@ def count(
             {column: dict(mix or {}) for column, mix in zip(mixed, values[len(columns) :], strict=False)},
             None if unknown is None else unknown.get(batch, 0),
             {column: found for column, found in zip(measured, values[len(columns) + len(mixed) :], strict=True) if found},
+            crowds.get(batch, {}),
         )
         for batch, total, *values in found
     }
@@ -141,6 +171,17 @@ def _unknown(connection: Connection, bronze: Table, parts: Sequence[str], tracks
             f"SELECT {BATCH}, count(*) FROM {rows} WHERE track_id IS NOT NULL AND track_id NOT IN ({tracks}) GROUP BY {BATCH}"
         ).fetchall()
     )
+
+
+def _crowds(connection: Connection, bronze: Table, parts: Sequence[str], columns: Sequence[str]) -> dict[str, dict[str, float]]:
+    """The share of the commonest value of each column among the rows that have one, by batch."""
+    found: dict[str, dict[str, float]] = {}
+    for column in columns:
+        rows = bronze.scan(BATCH, column, parts=parts)
+        counted = f"SELECT {BATCH}, count(*) AS rows FROM {rows} WHERE {column} IS NOT NULL GROUP BY {BATCH}, {column}"
+        for batch, share in connection.execute(f"SELECT {BATCH}, max(rows) / sum(rows) FROM ({counted}) GROUP BY {BATCH}").fetchall():
+            found.setdefault(batch, {})[column] = float(share)
+    return found
 
 
 @dataclass(frozen=True)
@@ -174,16 +215,20 @@ def measure(
     drop, dropped = _largest_drop(counts, [one.filled for one in past])
     rise, risen = _rise(counts, [one.unknown_tracks for one in past if one.unknown_tracks is not None])
     mixes = [one.mixes for one in past]
-    skewness, skewed = _largest_change(counts, mixes, MIXED, skew)
+    skewness, skewed = _largest_change(counts, mixes, (*MIXED, LATENESS), skew)
     unlike, changed = _largest_change(counts, mixes, (*MIXED, HOUR), chi_square)
-    shifted, moved = _largest_shift(counts, [one.spreads for one in past])
+    spreads = [one.spreads for one in past]
+    shifted, moved = _largest_shift(counts, spreads, shift)
+    new = max(_largest_change(counts, mixes, MIXED, novelty), _largest_shift(counts, spreads, beyond), key=lambda one: one[0] or 0.0)
+    off, turned = _clock(counts, mixes)
+    crowded, who = _largest_crowd(counts, [one.crowds for one in past])
     values = {
         # An empty delivery is ordinary only as long as the history does not speak against it.
         "rows": None if may_be_empty and ratio is None and not batch.rows else batch.rows,
         "rows_lost": batch.rows - counts.rows,
         "rows_to_floor": usual.of_floor(batch.rows) if usual else None,
         "rows_to_usual": ratio,
-        "state_to_usual": None if is_daily else ratio,
+        "state_to_usual": None if is_daily else _of_state(batch.rows, ratio, earlier),
         "rows_deviation": usual.deviation(batch.rows) if usual else None,
         "empty_required_count": len(empty),
         "fill_drop": drop,
@@ -191,13 +236,24 @@ def measure(
         "skew": skewness,
         "chi_square": unlike,
         "shift": shifted,
+        "crowding": crowded,
+        "novelty": new[0],
+        "clock": off,
     }
     volume = f"{batch.rows} rows, usual are {usual.rows:.0f}" if usual else ""
     notes = dict.fromkeys(("rows_to_floor", "rows_to_usual", "state_to_usual", "rows_deviation"), volume)
     notes |= {"empty_required_count": ", ".join(empty), "fill_drop": dropped, "unknown_tracks_rise": risen, "skew": skewed, "shift": moved}
-    notes["chi_square"] = changed
+    notes |= {"chi_square": changed, "crowding": who, "novelty": new[1], "clock": turned}
     notes["rows"] = f"{batch.left_out} were left out by the source's condition" if batch.left_out else ""
     return Measured(values, notes)
+
+
+def _of_state(rows: int, ratio: float | None, earlier: Sequence[Batch]) -> float | None:
+    """A whole state against the usual one; until it is known, against the one before, which may be all that there is."""
+    before = max(earlier, key=lambda one: one.received_on, default=None)
+    if ratio is not None or before is None or before.rows < SMALL:
+        return ratio
+    return rows / before.rows
 
 
 def frame(measured: Sequence[Measured]) -> pd.DataFrame:
@@ -244,23 +300,48 @@ def _largest_change(
     for column, mix in counts.profile.mixes.items():
         earlier = [one[column] for one in past if column in one]
         rows = sum(counts.values[column].values())
-        beyond = unlike(mix, earlier, rows) if column in watched else None
-        if beyond is None:
+        degree = unlike(mix, earlier, rows) if column in watched else None
+        if degree is None:
             continue
         usual = usual_mix(earlier) or {}
         moved = max(mix, key=lambda value: (mix[value] - usual.get(value, 0.0), value))
         note = f"{column} {moved or 'of other values'}: {mix[moved]:.1%} of {rows} rows, usual are {usual.get(moved, 0.0):.1%}"
-        found.append((beyond, note))
+        found.append((degree, note))
     return max(found, default=(None, ""))
 
 
-def _largest_shift(counts: Counts, past: Sequence[Mapping[str, Sequence[float]]]) -> tuple[float | None, str]:
-    """The largest shift of a measured column, and what its middle was and is. None: not enough is known."""
+def _largest_shift(
+    counts: Counts,
+    past: Sequence[Mapping[str, Sequence[float]]],
+    elsewhere: Callable[[Sequence[float], Sequence[Sequence[float]], int], float | None],
+) -> tuple[float | None, str]:
+    """How far the values of a measured column lie elsewhere at most, and what its middle was and is. None: not enough is known."""
     found: list[tuple[float, str]] = []
     for column, spread in counts.spreads.items():
         earlier = [one[column] for one in past if column in one]
-        beyond = shift(spread, earlier, counts.filled.get(column, 0))
-        if beyond is not None:
+        degree = elsewhere(spread, earlier, counts.filled.get(column, 0))
+        if degree is not None:
             usual = median(one[STEPS // 2] for one in earlier)
-            found.append((beyond, f"{column}: the middle value is {spread[STEPS // 2]:g}, usual is {usual:g}"))
+            found.append((degree, f"{column}: the middle value is {spread[STEPS // 2]:g}, usual is {usual:g}"))
     return max(found, default=(None, ""))
+
+
+def _largest_crowd(counts: Counts, past: Sequence[Mapping[str, float]]) -> tuple[float | None, str]:
+    """How far the commonest value of a column has more of the rows than any had; and the column. None: not enough is known."""
+    found: list[tuple[float, str]] = []
+    for column, share in counts.crowds.items():
+        earlier = [one[column] for one in past if column in one]
+        rows = counts.filled.get(column, 0)
+        degree = crowding(share, earlier, rows)
+        if degree is not None:
+            found.append((degree, f"{column}: one value has {share:.1%} of {rows} rows, at most {max(earlier):.1%} before"))
+    return max(found, default=(None, ""))
+
+
+def _clock(counts: Counts, past: Sequence[Mapping[str, Mapping[str, float]]]) -> tuple[float | None, str]:
+    """Whether the hours of the day are turned, and by how many. None: not enough is known, or the events have no hours."""
+    if HOUR not in counts.profile.mixes:
+        return None, ""
+    rows = sum(counts.values[HOUR].values())
+    degree, hours = clock(counts.profile.mixes[HOUR], [one[HOUR] for one in past if HOUR in one], rows)
+    return degree, f"the hours of {rows} rows are those of other days, {hours:+d} h" if hours else ""

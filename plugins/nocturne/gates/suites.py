@@ -56,6 +56,9 @@ MEASURES: Mapping[str, Type] = {
     "skew": Type.NUMBER,
     "chi_square": Type.NUMBER,
     "shift": Type.NUMBER,
+    "crowding": Type.NUMBER,
+    "novelty": Type.NUMBER,
+    "clock": Type.NUMBER,
 }
 """What a batch is asked.
 
@@ -68,9 +71,12 @@ rows_deviation        the same difference in robust standard deviations
 empty_required_count  required columns without a single value
 fill_drop             the largest fall of a column's share of filled rows below its usual share
 unknown_tracks_rise   how far the share of rows that name a track which no catalogue knows rose above its usual share
-skew                  how far the mix of a column's values (countries, platforms) lies from that of the last four weeks (see `history.skew`)
-chi_square            a mix (countries, platforms, hours) against what chance and its own past explain (see `history.chi_square`)
+skew                  how far a mix (countries, platforms, currencies, days late) is from the last weeks (see `history.skew`)
+chi_square            a mix (countries, platforms, currencies, hours) against what chance and its past explain (see `history.chi_square`)
 shift                 how far a column's values (durations, amounts) lie from those of the last four weeks (see `history.shift`)
+novelty               the largest share of rows with a country, platform or currency, or a duration or amount beyond all, of the last weeks
+clock                 whether the hours of the day are the usual ones turned by some hours (see `history.clock`)
+crowding              how far the share of the commonest listener or track lies above that of the last four weeks (see `history.crowding`)
 
 What is usual is what the source's own last batches were: of a daily source the last eight of the same weekday (four are enough), and until
 there are four, the last 28 of whatever weekday (seven are enough, three of a source that delivers its whole state). Before that nothing is

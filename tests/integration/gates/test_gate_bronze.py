@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -301,15 +302,36 @@ def test_what_was_found_of_a_batch_is_kept_also_when_it_is_stopped(bronze: Bronz
     assert [one.score for one in table_days(bronze.marks.judgements(bronze.tenant, FIRST, NIGHT))] == [1]
 
 
-def test_another_unit_is_warned_of_though_every_row_is_possible(bronze: Bronze) -> None:
-    days = [FIRST + timedelta(days=number) for number in range(9)]
-    for number, day in enumerate(days):
-        unit = 1 if number == 8 else 1_000
-        bronze.load("plays", "app", day, plays(day, 200, ms_played=lambda n, unit=unit: (30 + n) * unit))
+def after_a_week(bronze: Bronze, **other: Callable[[int], Any]) -> None:
+    """Eight days of 200 plays of a minute by 100 listeners, and a ninth on which a column holds something else."""
+    usual = {"ms_played": lambda n: (30 + n) * 1_000, "listener_id": lambda n: f"l{n % 100}", "country": lambda n: ("FR", "BE")[n % 2]}
+    for number in range(9):
+        day = FIRST + timedelta(days=number)
+        bronze.load("plays", "app", day, plays(day, 200, **{**usual, **(other if number == 8 else {})}))
+
+
+def test_values_that_lie_a_bit_elsewhere_are_warned_of_though_every_row_is_possible(bronze: Bronze) -> None:
+    after_a_week(bronze, ms_played=lambda n: (130 + n // 2) * 1_000)
     (warning,) = bronze.gate().warnings
     assert "shift; max_value=0.2" in warning
-    assert "ms_played: the middle value is 129, usual is 129000" in warning
-    assert f"app/{days[8]}" in warning
+    assert "ms_played: the middle value is 179000, usual is 129000" in warning
+    assert f"app/{FIRST + timedelta(days=8)}" in warning
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("ms_played", lambda n: 30 + n, "ms_played: the middle value is 129, usual is 129000"),
+        ("listener_id", lambda _: "everybody", "listener_id: one value has 100.0% of 200 rows, at most 1.0% before"),
+        ("country", lambda _: "BR", "country BR: 100.0% of 200 rows, usual are 0.0%"),
+    ],
+)
+def test_what_no_day_came_near_is_stopped_though_every_row_is_possible(
+    bronze: Bronze, column: str, value: Callable[[int], Any], says: str
+) -> None:
+    after_a_week(bronze, **{column: value})
+    with pytest.raises(GateFailed, match=re.escape(says)):
+        bronze.gate()
 
 
 def test_two_thresholds_of_one_question_are_two_checks(bronze: Bronze) -> None:

@@ -7,7 +7,22 @@ from datetime import date, timedelta
 
 import pytest
 
-from nocturne.gates.history import STEPS, Past, Usual, chi_square, distance, shift, skew, usual_mix, usual_rows, usual_share
+from nocturne.gates.history import (
+    STEPS,
+    Past,
+    Usual,
+    beyond,
+    chi_square,
+    clock,
+    crowding,
+    distance,
+    novelty,
+    shift,
+    skew,
+    usual_mix,
+    usual_rows,
+    usual_share,
+)
 from nocturne.gates.measures import Batch, Counts, Measured, Profile, measure
 
 FIRST = date(2026, 1, 5)  # a Monday
@@ -90,6 +105,9 @@ def test_an_ordinary_batch() -> None:
         "skew": None,
         "chi_square": None,
         "shift": None,
+        "crowding": None,
+        "novelty": None,
+        "clock": None,
     }
 
 
@@ -194,19 +212,61 @@ def of_hours(rows: dict[str, float], past: list[dict[str, float]]) -> Measured:
     return measure(batch(40, 2_000), counts, [], profiles, required=("a",), is_daily=True, may_be_empty=False)
 
 
+def hours_of(chance: random.Random, rows: int = 2_000) -> dict[str, float]:
+    """A day whose hours are drawn from the usual ones."""
+    drawn = chance.choices(list(HOURS), list(HOURS.values()), k=rows)
+    return {hour: drawn.count(hour) / rows for hour in HOURS}
+
+
+def turned_by(mix: dict[str, float], hours: int) -> dict[str, float]:
+    return {str((int(hour) + hours) % 24): share for hour, share in mix.items()}
+
+
 def test_a_clock_that_is_an_hour_off_is_another_mix_of_hours_and_no_other_people() -> None:
     chance = random.Random(5)
-
-    def swinging() -> dict[str, float]:
-        drawn = chance.choices(list(HOURS), list(HOURS.values()), k=2_000)
-        return {hour: drawn.count(hour) / 2_000 for hour in HOURS}
-
-    past = [swinging() for _ in range(28)]
-    assert (of_hours(swinging(), past).values["chi_square"] or 9) < 1
-    late = of_hours({str((int(hour) + 1) % 24): share for hour, share in HOURS.items()}, past)
+    past = [hours_of(chance) for _ in range(28)]
+    ordinary = of_hours(hours_of(chance), past)
+    assert (ordinary.values["chi_square"] or 9) < 1
+    assert (ordinary.values["clock"] or 9) < 0
+    late = of_hours(turned_by(HOURS, 1), past)
     assert (late.values["chi_square"] or 0) > 2
-    assert "hour 23: 8." in late.observed("chi_square")
+    assert (late.values["clock"] or 0) > 0.3
+    assert "+1 h" in late.observed("clock")
     assert late.values["skew"] is None
+
+
+@pytest.mark.parametrize("hours", [-7, -1, 1, 2, 12])
+def test_a_clock_is_off_by_so_many_hours(hours: int) -> None:
+    chance = random.Random(hours)
+    past = [hours_of(chance) for _ in range(28)]
+    found, by = clock(turned_by(hours_of(chance), hours), past, 2_000)
+    assert (found or 0) > 0
+    assert by == hours
+
+
+def test_chance_alone_turns_no_clock() -> None:
+    """500 days of 300 plays, each beside the 28 before it."""
+    chance = random.Random(3)
+    days = [hours_of(chance, 300) for _ in range(528)]
+    found = [clock(days[number], days[number - 28 : number], 300)[0] or 0 for number in range(28, 528)]
+    assert sum(one > 0 for one in found) <= 3
+
+
+def test_what_no_day_had_is_new_even_in_few_rows() -> None:
+    past = [{"EUR": 1.0}] * 8
+    assert novelty({"EUR": 0.5, "JPY": 0.5}, past, 20) == 0.5
+    assert novelty({"EUR": 1.0}, past, 20) == 0
+    assert novelty({"JPY": 1.0}, past[:6], 20) is None
+    assert novelty({"JPY": 1.0}, past, 9) is None
+    many = [{"FR": 0.9, "": 0.1}] * 8
+    assert novelty({"FR": 0.9, "MT": 0.1}, many, 20) == 0  # what is not remembered may have been there
+
+
+def test_what_lies_beyond_all_that_was_is_told_as_a_share() -> None:
+    past = [USUAL] * 8
+    assert beyond([point * 100 for point in USUAL], past, 20) == pytest.approx(20 / 21)
+    assert beyond(USUAL, past, 20) == 0
+    assert beyond(USUAL, past[:6], 20) is None
 
 
 def test_chance_alone_does_not_make_another_mix() -> None:
@@ -239,7 +299,7 @@ def test_unknown_tracks_are_counted_against_the_usual() -> None:
 
 
 def test_a_profile_is_what_its_mark_tells() -> None:
-    for profile in (with_mix(0.5), Profile({"a": 0.5}, unknown_tracks=0.0), Profile()):
+    for profile in (with_mix(0.5), Profile({"a": 0.5}, unknown_tracks=0.0), Profile({"a": 1.0}, crowds={"a": 0.2}), Profile()):
         assert Profile.of(profile.facts) == profile
 
 
@@ -266,3 +326,19 @@ def test_a_shift_is_unknown_of_few_rows_and_of_a_young_source() -> None:
     assert shift(USUAL, [USUAL] * 6, 1_000) is None
     assert shift(USUAL, [USUAL] * 7, 99) is None
     assert shift(USUAL, [USUAL] * 7, 100) == pytest.approx(-0.163)
+
+
+def test_one_value_with_the_rows_of_many_is_crowding_and_the_usual_hit_is_none() -> None:
+    past = [0.04, 0.05, 0.03] * 5
+    assert (crowding(0.98, past, 1_000) or 0) > 0.8
+    assert (crowding(0.3, past, 1_000) or 0) > 0.15
+    assert (crowding(0.09, past, 1_000) or 0) < 0
+    assert crowding(0.98, past[:6], 1_000) is None
+    assert crowding(0.98, past, 99) is None
+
+
+def test_the_most_crowded_column_is_told_without_its_value() -> None:
+    past = [Profile({"a": 1.0}, crowds={"listener_id": 0.02, "track_id": 0.05})] * 10
+    counts = Counts(1_000, {"a": 1_000, "listener_id": 1_000, "track_id": 1_000}, crowds={"listener_id": 0.02, "track_id": 0.6})
+    one = measure(batch(40, rows=1_000), counts, [], past, required=("a",), is_daily=True, may_be_empty=False)
+    assert one.observed("crowding") == "crowding is 0.4793 (track_id: one value has 60.0% of 1000 rows, at most 5.0% before)"
