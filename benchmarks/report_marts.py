@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -136,7 +136,15 @@ class PublishedMarts:
                 )
             )  # fmt: skip
         self.rows["activity_days"] = rows
+        self.plays = {row[0]: row[1] for row in rows}
         self.streams = {row[0]: row[2] for row in rows}
+
+    def _agree(self, streams: Mapping[date, int]) -> None:
+        """Have the days of activity tell as many streams as those of the tracks do."""
+        for place, row in enumerate(self.rows["activity_days"]):
+            if row[0] in streams:
+                self.streams[row[0]], self.plays[row[0]] = streams[row[0]], int(streams[row[0]] * 1.31)
+                self.rows["activity_days"][place] = (row[0], self.plays[row[0]], self.streams[row[0]], *row[3:])
 
     def _content(self) -> None:
         weights = [1 / (number + 2) ** 0.8 for number in range(self.tracks)]
@@ -153,12 +161,16 @@ class PublishedMarts:
                     artist, genre = f"a{number % len(self.artists):03d}", GENRES[number % len(GENRES)]
                     artists[artist, when] = artists.get((artist, when), 0) + count
                     genres[genre, when] = genres.get((genre, when), 0) + count
+        counted: dict[date, int] = {}
+        for row in tracks:
+            counted[row[1]] = counted.get(row[1], 0) + row[4]
+        self._agree(counted)
         for back in range(27, -1, -1):
-            for number in range(400):
+            for number in range(self.plays[self.back(back)]):
                 hour = min(23, max(0, int(self.random.gauss(18, 4.5)) if self.random.random() < 0.7 else self.random.randint(7, 12)))
                 minute = self.random.randint(0, 59)
                 at = datetime.combine(self.back(back), datetime.min.time(), tzinfo=UTC) + timedelta(hours=hour - 1, minutes=minute)
-                plays.append((f"p{back}-{number}", at, self.back(back), number % 4 != 0))
+                plays.append((f"p{back}-{number}", at, self.back(back), number < self.streams[self.back(back)]))
         self.rows |= {
             "track_days": tracks,
             "artist_days": [(artist, when, count) for (artist, when), count in artists.items()],
@@ -231,10 +243,9 @@ class PublishedMarts:
     def _deliveries(self) -> None:
         rows, layers = [], []
         for back in range(min(self.days, 60)):
-            plays = int(self.streams[self.back(back)] * 1.35)
-            refused = int(plays * (0.031 if back == 3 else 0.0012))
-            rows.append(("plays", self.back(back), plays, 0, plays - refused, refused, 0, 0))
-            kept = plays - refused - 60
+            kept = self.plays[self.back(back)] + 300
+            refused = int(kept * (0.031 if back == 3 else 0.0012))
+            rows.append(("plays", self.back(back), kept + 60 + refused, 0, kept + 60, refused, 0, 0))
             layers.append(("plays", self.back(back), kept, 60, kept, kept - 300, 210, 90, 0))
             rows.append(("payments", self.back(back), 40, 4, 36, 0, 0, 0))
             layers.append(("payments", self.back(back), 36, 0, 36, None, None, None, 0))

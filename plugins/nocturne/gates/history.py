@@ -21,6 +21,7 @@ SMALL = 20  # below so many usual rows, a share of them says nothing
 MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 FAR_BELOW = 5.0  # spreads: days without a holiday or an outage do not come so far down
 FEW_FOR_A_MIX = 100  # below so many rows, the shares of countries and platforms are chance
+FEW_FOR_A_CLOCK, ENOUGH_FOR_A_CLOCK = 500, 21  # rows, and days: three weekends, on which the hours are others
 FEW_FOR_NOVELTY = 10  # so many rows of what was never there are no chance
 STEPS = 20  # parts of equal numbers of rows into which the quantiles of a column cut it
 _CHANCE = 1.63  # of the Kolmogorov-Smirnov statistic times the root of the rows: one sample in a hundred lies beyond
@@ -148,7 +149,7 @@ def clock(mix: Mapping[str, float], past: Sequence[Mapping[str, float]], rows: i
     an outage may be among them). Above 0 the clock is off. None while too little is known.
     """
     usual = usual_mix(past)
-    if usual is None or rows < FEW_FOR_A_MIX:
+    if usual is None or len(past) < ENOUGH_FOR_A_CLOCK or rows < FEW_FOR_A_CLOCK:
         return None, 0
     days = np.array([[one.get(str(hour), 0.0) + _RARE for hour in range(24)] for one in (usual, mix, *past[-ALL_DAYS:])])
     days /= days.sum(axis=1, keepdims=True)

@@ -60,7 +60,10 @@ def render_reports(tenant: Tenant, day: date, settings: Settings, ledger: Book) 
         finished_at=utc_now(),
         entries=(
             *(_entry(name, mark, skipped=skipped) for name in sorted(mark.facts["files"])),
-            *(Entry(name=f"printed {one.what}", facts={place: f"{value:f}" for place, value in one.sums.items()}) for one in sums),
+            *(
+                Entry(name=f"printed {one.what}", skipped=skipped, facts={place: f"{value:f}" for place, value in one.sums.items()})
+                for one in sums
+            ),
         ),
         warnings=(*material.warnings, *(f"The report contradicts itself, {one.told}" for one in sums if not one.agrees)),
     )

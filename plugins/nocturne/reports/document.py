@@ -97,7 +97,15 @@ class Findings:
     findings: tuple[Finding, ...]
 
 
-Block = Chart | Table | Notes | KeyFigures | Findings
+@dataclass(frozen=True)
+class Link:
+    """Where more of it stands: `href` is relative to the report's own folder. On paper the place is written out."""
+
+    text: str
+    href: str
+
+
+Block = Chart | Table | Notes | KeyFigures | Findings | Link
 
 
 @dataclass(frozen=True)

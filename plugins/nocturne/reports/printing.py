@@ -44,7 +44,7 @@ def print_pdf(document: Document, drawings: Mapping[str, bytes]) -> tuple[bytes,
         encoded = base64.b64encode(drawings[chart.name]).decode()
         return Markup('<img alt="{}" src="data:image/svg+xml;base64,{}">').format(chart.description, encoded)
 
-    text = _render(document, "print.css", picture)
+    text = _render(document, "print.css", picture, links=False)
     rendered = HTML(string=text, url_fetcher=URLFetcher(allowed_protocols={"data"})).render(pdf_tags=True)
     return bytes(rendered.write_pdf(pdf_tags=True, pdf_identifier=hashlib.sha256(text.encode()).digest()[:16])), len(rendered.pages)
 
@@ -56,7 +56,7 @@ def write_html(document: Document, drawings: Mapping[str, bytes]) -> bytes:
         return Markup('<div role="img" aria-label="{}">{}</div>').format(chart.description, _ours(drawings[chart.name].decode()))
 
     charts = list(document.charts())
-    return _render(document, "screen.css", picture, _script(charts) if charts else "").encode()
+    return _render(document, "screen.css", picture, _script(charts) if charts else "", links=True).encode()
 
 
 def page(template: str, **told: object) -> str:
@@ -64,10 +64,11 @@ def page(template: str, **told: object) -> str:
     return _environment().get_template(template).render(**told)
 
 
-def _render(document: Document, style: str, picture: Callable[[Chart], Markup], ending: Markup | str = "") -> str:
+def _render(document: Document, style: str, picture: Callable[[Chart], Markup], ending: Markup | str = "", *, links: bool) -> str:
     environment = _environment()
     css = "\n".join(environment.get_template(name).render() for name in ("shared.css", style))
-    return environment.get_template("nightly.html.j2").render(document=document, style=_ours(css), picture=picture, ending=ending)
+    told = {"document": document, "style": _ours(css), "picture": picture, "ending": ending, "links": links}
+    return environment.get_template("nightly.html.j2").render(**told)
 
 
 @cache

@@ -54,8 +54,16 @@ def test_the_highest_tier_gets_every_format(service: Rendered) -> None:
     assert names == sorted(
         ["nightly.html", "nightly.pdf", "nightly.xlsx", *(f"{name}.{kind}" for name in pictures for kind in ("svg", "png"))]
     )
-    assert [entry.name for entry in service.receipt.entries] == names
+    assert [entry.name for entry in service.receipt.entries] == [*names, "printed plays", "printed streams", "printed net revenue"]
     assert service.receipt.warnings == ()
+
+
+def test_the_receipt_keeps_what_is_printed_in_several_places(service: Rendered) -> None:
+    streams = service.receipt.entry("printed streams")
+    assert streams is not None
+    assert set(streams.facts) == {"by day", "by hour", "by country", "by genre"}
+    assert len(set(streams.facts.values())) == 1
+    assert any("is the same everywhere, to the row and the cent: plays in marts = by day; streams" in text for text in texts(service))
 
 
 def test_a_low_tier_gets_its_own_formats_only(reports: Settings, publish: Callable[..., tuple[Tenant, PublishedMarts]]) -> None:

@@ -12,7 +12,7 @@ from benchmarks.report_marts import tenant_of
 from nocturne.quality import Result, TableDay
 from nocturne.reports.chapters import compose
 from nocturne.reports.chapters.audience import grouped
-from nocturne.reports.document import Chart, Document, Findings, KeyFigure, KeyFigures, Notes, Table
+from nocturne.reports.document import Chart, Document, Findings, KeyFigure, KeyFigures, Link, Notes, Table
 from nocturne.reports.material import Outcome
 from nocturne.tenants import Tenant
 from tests.unit.reports.rows import DAY, activity, bridge_days, deliveries, made, said
@@ -112,6 +112,7 @@ def test_the_score_of_every_table_stands_beside_what_was_quarantined(tenant: Ten
     notes = [block for block in page.blocks if isinstance(block, Notes)]
     assert [note.tone for note in notes] == ["good"]
     assert "on 1 of 1 nights" in notes[0].texts[0]
+    assert page.blocks[-1] == Link("Every check of every table, and the rows that failed it", "../quality/index.html")
     lost = replace(passed, outcome="failed", failing=1, observed="1 missing")
     document = compose(tenant, replace(made(), quality=(*days, TableDay("sums", "tracks", DAY, (lost,), {}))))
     (page,) = [page for page in document.pages if page.name == "data"]

@@ -6,8 +6,10 @@ import re
 from dataclasses import replace
 
 from nocturne.reports.chapters import compose
-from nocturne.reports.document import Column, Document, Notes, Page, Table
+from nocturne.reports.chapters.data import QUALITY_PAGES
+from nocturne.reports.document import Column, Document, Link, Notes, Page, Table
 from nocturne.reports.printing import side_by_side, spark_points, write_html
+from nocturne.reports.quality import FOLDER, INDEX
 from nocturne.tenants import Tenant
 from tests.unit.reports.rows import DAY, activity, made
 
@@ -55,3 +57,10 @@ def test_a_sparkline_is_cut_where_a_value_is_missing() -> None:
     assert spark_points([1, 2, None, 3, 1]) == ["0.00,22.00 25.00,12.00", "75.00,2.00 100.00,22.00"]
     assert spark_points([None, 1]) == []
     assert spark_points([5, 5]) == ["0.00,22.00 100.00,22.00"]
+
+
+def test_a_link_leads_from_the_reports_folder_to_the_quality_pages() -> None:
+    assert f"../{FOLDER}/{INDEX}" == QUALITY_PAGES
+    page = Page("data", "Data", "", (Link("Every check", QUALITY_PAGES),))
+    text = html(Document("A label", "aurora", DAY, "Nightly report", "", (), (), (page,)))
+    assert '<a href="../quality/index.html">Every check</a>' in text

@@ -10,13 +10,14 @@ from nocturne.reports import charts, formats
 from nocturne.reports.agreement import DAYS, Printed, printed
 from nocturne.reports.charts import Line
 from nocturne.reports.definitions import definitions
-from nocturne.reports.document import Block, Chart, Column, Notes, Page, Table
+from nocturne.reports.document import Block, Chart, Column, Link, Notes, Page, Table
 from nocturne.reports.formats import Unit
 from nocturne.reports.material import QUALITY_DAYS, Material, Rows
 from nocturne.reports.windows import total
 from nocturne.tenants import Tenant
 
 REASONS: Final = 12
+QUALITY_PAGES: Final = "../quality/index.html"
 CHART_DAYS: Final = 28
 _SHARE: Final = Unit(behind=f"{formats.THIN}%", factor=100, places=2, least=0.0001)
 
@@ -30,7 +31,7 @@ def data(_tenant: Tenant, material: Material) -> Page | None:
         blocks.append(_layers(layers))
         blocks += _printed(printed(material))
     if material.quality:
-        blocks += [*_sums(material), _quality(material)]
+        blocks += [*_sums(material), _quality(material), Link("Every check of every table, and the rows that failed it", QUALITY_PAGES)]
     if material.reasons:
         columns = (Column("Dataset", width=22), Column("Reason", width=60), Column("Rows", True))
         shown = tuple((str(row["dataset"]), str(row["reason"]), formats.count(row["rows"])) for row in material.reasons[:REASONS])
@@ -141,7 +142,7 @@ def _quality(material: Material) -> Table:
     )
     note = (
         f"Score: share of the checks passed, weighted by severity (stop 5, warn 1); mean of {QUALITY_DAYS} days. Quarantined: share of the"
-        " rows delivered that day; – of marts, and until they are taken. The quality pages of this tenant list every check."
+        " rows delivered that day; – of marts, and until they are taken."
     )
     return Table("Quality of each table", columns, tuple(shown), note)
 
