@@ -16,10 +16,12 @@ from benchmarks import publish, throwaway_installation
 from benchmarks.warehouse import tenant_of, world_of
 from nocturne import lake
 from nocturne.bronze import load_bronze
+from nocturne.datasets import DATASETS
 from nocturne.gates import gate_bronze, gate_marts
+from nocturne.gates.bronze import wrong_codes
 from nocturne.gates.checks import Check
 from nocturne.gates.evaluation import library
-from nocturne.gates.suites import AGE, PROBLEMS, load_suite
+from nocturne.gates.suites import AGE, PROBLEMS, WRONG_CODES, load_suite
 from nocturne.installation.database import EmbeddedDatabase
 from nocturne.landing import land
 from nocturne.ledger import MemoryMarks, migrate
@@ -57,6 +59,7 @@ def one_query(settings: Settings, tenant: Tenant) -> tuple[float, int, str]:
         started = time.perf_counter()
         rows = lake.table(settings, tenant, "bronze", "plays").scan()
         measured = f"coalesce(len(_problems), 0) AS {PROBLEMS}, date_diff('day', _event_on, _received_on) AS {AGE}"
+        measured += f", {wrong_codes(DATASETS['plays'])} AS {WRONG_CODES}"
         counts = ", ".join(failing(check) for check in suite.rows)
         found = connection.execute(
             f"SELECT _batch, count(*), {counts} FROM (SELECT *, {measured} FROM {rows}) GROUP BY 1 ORDER BY 1"

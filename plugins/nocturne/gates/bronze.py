@@ -219,13 +219,12 @@ class _DatasetGate:
     def _read(self, connection: Connection, chunk: Sequence[Batch]) -> pa.Table:
         """The rows of a chunk: where each stands, and the columns that the checks ask, as they compare."""
         own = [column for column in self.suite.columns if column in self.dataset.by_name]
-        codes = {column.name: column.code for column in self.dataset.columns if column.code} if WRONG_CODES in self.suite.columns else {}
+        codes = [column.name for column in self.dataset.columns if column.code] if WRONG_CODES in self.suite.columns else []
         needed = dict.fromkeys((BATCH, "_file", "_line", "_problems", "_event_on", "_received_on", *own, *codes))
         asked = [f"{_comparable(column, self.dataset.by_name[column].type)} AS {name(column)}" for column in own]
         asked.append(f"coalesce(len(_problems), 0) AS {PROBLEMS}")
         asked.append(f"date_diff('day', _event_on, _received_on) AS {AGE}")
-        wrong = (f"coalesce(({code.is_wrong_sql(name(column))})::INTEGER, 0)" for column, code in codes.items())
-        asked.append(f"{' + '.join(wrong) or '0'} AS {WRONG_CODES}")
+        asked.append(f"{wrong_codes(self.dataset) if codes else '0'} AS {WRONG_CODES}")
         rows = self.bronze.scan(*needed, parts=[batch.id for batch in chunk])
         return reader(connection, f"SELECT {BATCH}, _file, _line, {', '.join(asked)} FROM {rows}").read_all()
 
@@ -331,6 +330,12 @@ def _samples(
     stand = tuple(f"{row['_file']}:{row['_line']}" for row in first)
     told_rows = [", ".join(f"{column} = {shown(row[column])}" for column in told_columns) for row in first]
     return stand, tuple(f"{place}: {row}" for place, row in zip(stand, told_rows, strict=True)) if told_columns else ()
+
+
+def wrong_codes(dataset: Dataset) -> str:
+    """SQL: how many of a row's codes have the form of one and are none."""
+    codes = [(name(column.name), column.code) for column in dataset.columns if column.code]
+    return " + ".join(f"coalesce(({code.is_wrong_sql(column)})::INTEGER, 0)" for column, code in codes) or "0"
 
 
 def _comparable(column: str, kind: Type) -> str:
