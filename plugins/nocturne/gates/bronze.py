@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,19 @@ from nocturne.gates.checks import Check
 from nocturne.gates.evaluation import Judge, NotEvaluated, Verdict
 from nocturne.gates.findings import Finding, result_of, shown, told
 from nocturne.gates.measures import Batch, Counts, Measured, Profile, count, frame, measure
-from nocturne.gates.suites import ACCEPTABLE, AGE, PROBLEMS, WRONG_CODES, Suite, load_batch_checks, load_suite, suite_fingerprint
-from nocturne.lake import BATCH, Connection, duck, name, reader, table
+from nocturne.gates.screening import asks, suspects
+from nocturne.gates.suites import (
+    ACCEPTABLE,
+    AGE,
+    PROBLEMS,
+    ROW_MEASURES,
+    WRONG_CODES,
+    Suite,
+    load_batch_checks,
+    load_suite,
+    suite_fingerprint,
+)
+from nocturne.lake import BATCH, Connection, duck, name, reader, table, text
 from nocturne.ledger import Mark, Marks, utc_now
 from nocturne.quality import Judgement, Result, score
 from nocturne.receipts import Entry, Receipt
@@ -205,19 +216,32 @@ class _DatasetGate:
         )
 
     def ask_rows(self, judge: Judge, connection: Connection) -> None:
-        """Ask the rows of the pending batches, oldest first, as many at once as fit a frame."""
-        for chunk in _chunks(self.pending):
-            rows = self._read(connection, chunk)
+        """Ask the rows of the pending batches, oldest first: the library is asked those that may fail, as many at once as fit a frame."""
+        for batches, suspected, asked in self._suspicions(connection):
             try:
-                for batch, check, asked, failing, found in _of_rows(judge, self.suite, chunk, rows) if rows.num_rows else ():
-                    self.keep(batch, check, asked, failing, found)
+                for batch, check, total, failing, found in _of_rows(judge, self.suite, batches, suspected, asked):
+                    self.keep(batch, check, total, failing, found)
             except NotEvaluated as error:
                 self.error = str(error)
                 return
-            self.rows += rows.num_rows
+            self.rows += sum(one.rows for one in asked.values())
 
-    def _read(self, connection: Connection, chunk: Sequence[Batch]) -> pa.Table:
-        """The rows of a chunk: where each stands, and the columns that the checks ask, as they compare."""
+    def _suspicions(self, connection: Connection) -> Iterator[tuple[list[Batch], pa.Table, dict[str, _Asked]]]:
+        """Some of the pending batches, their rows that may fail, and how many rows of each are asked what."""
+        batches, frames, asked = list[Batch](), list[pa.Table](), dict[str, _Asked]()
+        for chunk in _chunks(self.pending):
+            rows = self._selected(chunk)
+            counted = self._asked(connection, rows)
+            suspected = self._suspected(connection, rows, counted)
+            if frames and sum(frame.num_rows for frame in frames) + suspected.num_rows > _CHUNK_ROWS:
+                yield batches, pa.concat_tables(frames), asked
+                batches, frames, asked = [], [], {}
+            batches, frames, asked = [*batches, *chunk], [*frames, suspected], asked | counted
+        if asked:
+            yield batches, pa.concat_tables(frames), asked
+
+    def _selected(self, chunk: Sequence[Batch]) -> str:
+        """SQL of the rows of a chunk: where each stands, and the columns that the checks ask, as they compare."""
         own = [column for column in self.suite.columns if column in self.dataset.by_name]
         codes = [column.name for column in self.dataset.columns if column.code] if WRONG_CODES in self.suite.columns else []
         needed = dict.fromkeys((BATCH, "_file", "_line", "_problems", "_event_on", "_received_on", *own, *codes))
@@ -226,7 +250,22 @@ class _DatasetGate:
         asked.append(f"date_diff('day', _event_on, _received_on) AS {AGE}")
         asked.append(f"{wrong_codes(self.dataset) if codes else '0'} AS {WRONG_CODES}")
         rows = self.bronze.scan(*needed, parts=[batch.id for batch in chunk])
-        return reader(connection, f"SELECT {BATCH}, _file, _line, {', '.join(asked)} FROM {rows}").read_all()
+        return f"SELECT {BATCH}, _file, _line, {', '.join(asked)} FROM {rows}"
+
+    def _asked(self, connection: Connection, rows: str) -> dict[str, _Asked]:
+        """How many rows of each batch each check asks, and where the first of them stands."""
+        questions = list(dict.fromkeys(asks(check) for check in self.suite.rows))
+        counts = "".join(f", count(*) FILTER ({question})" for question in questions)
+        found = connection.execute(f"SELECT {BATCH}, count(*), min(_line){counts} FROM ({rows}) GROUP BY {BATCH}").fetchall()
+        return {batch: _Asked(total, first, dict(zip(questions, each, strict=True))) for batch, total, first, *each in found}
+
+    def _suspected(self, connection: Connection, rows: str, asked: Mapping[str, _Asked]) -> pa.Table:
+        """The rows that may fail a check, and of each batch the first, which the library is to let pass unless it fails too."""
+        kinds = {**{column.name: column.type for column in self.dataset.columns}, **ROW_MEASURES}
+        conditions = dict.fromkeys(suspects(check, kinds, rows, BATCH) for check in self.suite.rows)
+        first = ", ".join(f"({text(batch)}, {one.first})" for batch, one in asked.items())
+        where = " OR ".join([*conditions, f"({BATCH}, _line) IN ({first})"]) if first else "false"
+        return reader(connection, f"SELECT * FROM ({rows}) WHERE {where}").read_all()
 
     # what came of it -------------------------------------------------------------------------------------------------------
     @property
@@ -286,23 +325,38 @@ class _DatasetGate:
         return Entry(name=self.dataset.name, fingerprint=self.fingerprint, skipped=not self.pending, counts=counts, facts=facts)
 
 
-def _of_rows(judge: Judge, suite: Suite, chunk: Sequence[Batch], rows: pa.Table) -> Iterator[tuple[Batch, Check, int, int, Finding | None]]:
-    """What came of the checks of rows (batch, check, rows asked, rows failing, what is said of it): all batches are asked in one frame,
-    and each is judged by its own rows.
+@dataclass(frozen=True)
+class _Asked:
+    """The rows of a batch: how many there are, where the first stands, and how many each question asks."""
+
+    rows: int
+    first: int
+    counts: Mapping[str, int]
+
+    def of(self, check: Check) -> int:
+        """How many rows a check asks."""
+        return self.counts[asks(check)]
+
+
+def _of_rows(
+    judge: Judge, suite: Suite, chunk: Sequence[Batch], rows: pa.Table, asked: Mapping[str, _Asked]
+) -> Iterator[tuple[Batch, Check, int, int, Finding | None]]:
+    """What came of the checks of rows (batch, check, rows asked, rows failing, what is said of it): the suspected rows of all batches are
+    asked in one frame, and each batch is judged by its own.
     """
     groups = _groups(rows, chunk)
     asked_rows: pd.DataFrame = rows.select(list(suite.columns)).to_pandas()
     asked_rows[BATCH] = groups
     for check, verdict in zip(suite.rows, judge.ask(asked_rows, [check.within(BATCH) for check in suite.rows]), strict=True):
-        asked, failing = (counts.tolist() for counts in verdict.by_group(groups, len(chunk)))
+        failing = np.bincount(groups[verdict.failing], minlength=len(chunk)).tolist()
         for position, batch in enumerate(chunk):
-            found = None
-            if failing[position] and 1 - failing[position] / asked[position] < check.mostly:
-                share = failing[position] / asked[position]
-                observed = f"{failing[position]:,} of {asked[position]:,} rows fail ({share:.1%}, allowed are {1 - check.mostly:.1%})"
+            found, total = None, asked[batch.id].of(check) if batch.id in asked else 0
+            if failing[position] and 1 - failing[position] / total < check.mostly:
+                share = failing[position] / total
+                observed = f"{failing[position]:,} of {total:,} rows fail ({share:.1%}, allowed are {1 - check.mostly:.1%})"
                 samples, extract = _samples(rows, verdict, groups, position, _told_columns(suite.dataset, check))
                 found = Finding(suite.dataset, batch.id, batch.received_on, check, observed, samples, extract)
-            yield batch, check, asked[position], failing[position], found
+            yield batch, check, total, failing[position], found
 
 
 def _groups(rows: pa.Table, chunk: Sequence[Batch]) -> NDArray[np.intp]:
@@ -339,9 +393,11 @@ def wrong_codes(dataset: Dataset) -> str:
 
 
 def _comparable(column: str, kind: Type) -> str:
-    """SQL of a column as pandas compares it fast: money as a number, a date as an instant."""
+    """SQL of a column as pandas compares it fast: money as a number, a date as an instant; what is no number is missing to it."""
     if kind is Type.MONEY:
         return f"{name(column)}::DOUBLE"
+    if kind is Type.NUMBER:
+        return f"CASE WHEN NOT isnan({name(column)}) THEN {name(column)} END"
     return f"{name(column)}::TIMESTAMP" if kind is Type.DATE else name(column)
 
 
