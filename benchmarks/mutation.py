@@ -165,7 +165,7 @@ def clean_nights(tenant: Tenant, world: World, settings: Settings, marks: Memory
 def counts_of(batch: Batch, profile: Profile) -> Counts:
     """The counts that a profile was made of."""
     values = {column: {value: round(share * batch.rows) for value, share in mix.items()} for column, mix in profile.mixes.items()}
-    unknown = None if profile.unknown_tracks is None else round(profile.unknown_tracks * batch.rows)
+    unknown = {column: round(share * batch.rows) for column, share in profile.unknown.items()}
     filled = {column: round(share * batch.rows) for column, share in profile.filled.items()}
     return Counts(batch.rows, filled, values, unknown, profile.spreads, profile.crowds)
 
@@ -183,7 +183,7 @@ def cut_to(share: float) -> Damage:
             for column, mix in counts.values.items()
         }
         rows = round(batch.rows * share)
-        unknown = None if counts.unknown_tracks is None else round(counts.unknown_tracks * share)
+        unknown = {column: round(count * share) for column, count in counts.unknown.items()}
         return replace(batch, rows=rows), Counts(rows, less, mixes, unknown, counts.spreads, counts.crowds)
 
     return damage

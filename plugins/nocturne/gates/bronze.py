@@ -18,7 +18,7 @@ from nocturne.gates.adjustments import of_dataset
 from nocturne.gates.checks import Check
 from nocturne.gates.evaluation import Judge, NotEvaluated, Verdict
 from nocturne.gates.findings import Finding, result_of, shown, told
-from nocturne.gates.measures import Batch, Counts, Measured, Profile, count, frame, measure
+from nocturne.gates.measures import REGISTERS, Batch, Counts, Measured, Profile, count, frame, measure
 from nocturne.gates.screening import asks, suspects
 from nocturne.gates.suites import (
     ACCEPTABLE,
@@ -182,22 +182,25 @@ class _DatasetGate:
     # what is asked ---------------------------------------------------------------------------------------------------------
     def measure(self, connection: Connection) -> list[Measured]:
         """The measures of the pending batches."""
-        zone, known = self.tenant.time_zone[-1].value, self._known_tracks()
+        zone, known = self.tenant.time_zone[-1].value, self._known()
         counted = count(connection, self.bronze, self.dataset, self.pending, zone, known) if self.pending else {}
         self.profiles |= {batch: counts.profile for batch, counts in counted.items()}
         return [self._measure(batch, counted.get(batch.id, Counts(0, {}))) for batch in self.pending]
 
-    def _known_tracks(self) -> str | None:
-        """SQL of the tracks that the tenant's catalogue has: of a source that delivers its whole state, those of its last delivery."""
-        if self.dataset.kind != "event" or "track_id" not in self.dataset.by_name or not self.tenant.has("tracks"):
-            return None
-        loaded = [Batch.of(part, mark) for part, mark in self.ledger.marks(self.tenant, "bronze", "tracks").items()]
-        parts: list[str] = []
-        for source in self.tenant.sources_of("tracks"):
-            own = sorted((batch for batch in loaded if batch.source == source.name and batch.rows), key=lambda batch: batch.received_on)
-            parts += [batch.id for batch in (own if source.is_daily or source.is_incremental else own[-1:])]
-        tracks = table(self.settings, self.tenant, "bronze", DATASETS["tracks"])
-        return f"SELECT track_id FROM {tracks.scan('track_id', parts=parts)} WHERE track_id IS NOT NULL" if parts else None
+    def _known(self) -> dict[str, str]:
+        """SQL of what the tenant's registers tell of, by the column that names it: of one that comes whole, what its last delivery has."""
+        known = {}
+        for column, register in REGISTERS.items():
+            if column in self.dataset.by_name and register != self.dataset.name and self.tenant.has(register):
+                loaded = [Batch.of(part, mark) for part, mark in self.ledger.marks(self.tenant, "bronze", register).items()]
+                parts: list[str] = []
+                for source in self.tenant.sources_of(register):
+                    own = sorted((one for one in loaded if one.source == source.name and one.rows), key=lambda one: one.received_on)
+                    parts += [batch.id for batch in (own if source.is_daily or source.is_incremental else own[-1:])]
+                if parts:
+                    rows = table(self.settings, self.tenant, "bronze", DATASETS[register]).scan(column, parts=parts)
+                    known[column] = f"SELECT {column} FROM {rows} WHERE {column} IS NOT NULL"
+        return known
 
     def _measure(self, batch: Batch, counts: Counts) -> Measured:
         earlier = [one for one in self.batches if one.source == batch.source and one.received_on < batch.received_on]

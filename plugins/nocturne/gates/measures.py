@@ -63,6 +63,8 @@ LATENESS = "days_late"
 """The days from an event to its delivery, three and more being one: yesterday's file under today's name is late altogether."""
 MEASURED = ("ms_played", "duration_ms", "amount")
 """Columns whose values are compared with those of the days before: another unit is valid row by row."""
+REGISTERS: Mapping[str, str] = {"track_id": "tracks", "artist_id": "artists", "listener_id": "listeners", "plan_id": "plans"}
+"""Columns that name something of another dataset: the share of rows that name what it does not have is watched."""
 CROWDED = ("listener_id", "track_id")
 """Columns of events of whose values none has many rows: the share of the commonest is watched."""
 _VALUES_KEPT = 24
@@ -73,27 +75,28 @@ class Profile:
     """What is remembered of a batch, for those that come after it.
 
     The share of rows with a value, of the columns that have any; the shares of the commonest values (and, under "", of all others) of the
-    columns whose mix is watched; the share of rows that name an unknown track (None: nobody can say); the quantiles of measured columns;
+    columns whose mix is watched; of columns that name something of a register, the share of rows that name what none has; the quantiles of
+    measured columns;
     the share of the commonest value, of columns that have many.
     """
 
     filled: Mapping[str, float] = field(default_factory=dict)
     mixes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    unknown_tracks: float | None = None
+    unknown: Mapping[str, float] = field(default_factory=dict)
     spreads: Mapping[str, Sequence[float]] = field(default_factory=dict)
     crowds: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Profile:
         """The profile that a mark tells."""
-        told = {key: facts[key] for key in ("filled", "mixes", "unknown_tracks", "spreads", "crowds") if key in facts}
+        told = {key: facts[key] for key in ("filled", "mixes", "unknown", "spreads", "crowds") if key in facts}
         return cls(**told)
 
     @property
     def facts(self) -> dict[str, Any]:
         """As a mark tells it."""
         mixes = {"mixes": {column: dict(mix) for column, mix in self.mixes.items()}} if self.mixes else {}
-        unknown = {} if self.unknown_tracks is None else {"unknown_tracks": self.unknown_tracks}
+        unknown = {"unknown": dict(self.unknown)} if self.unknown else {}
         spreads = {"spreads": {column: list(spread) for column, spread in self.spreads.items()}} if self.spreads else {}
         crowds = {"crowds": dict(self.crowds)} if self.crowds else {}
         return {"filled": dict(self.filled), **mixes, **unknown, **spreads, **crowds}
@@ -101,14 +104,14 @@ class Profile:
 
 @dataclass(frozen=True)
 class Counts:
-    """Rows of a batch as the lake holds them: how many have a value, by column; how many have which value; how many name unknown tracks;
-    and, as shares, the quantiles of measured columns and the commonest value of crowded ones.
+    """Rows of a batch as the lake holds them: how many have a value, by column; how many have which value; how many name what no register
+    has; and, as shares, the quantiles of measured columns and the commonest value of crowded ones.
     """
 
     rows: int
     filled: Mapping[str, int]
     values: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    unknown_tracks: int | None = None
+    unknown: Mapping[str, int] = field(default_factory=dict)
     spreads: Mapping[str, Sequence[float]] = field(default_factory=dict)
     crowds: Mapping[str, float] = field(default_factory=dict)
 
@@ -118,7 +121,7 @@ class Counts:
         return Profile(
             {column: round(count / self.rows, 4) for column, count in self.filled.items() if count},
             {column: _mix(values) for column, values in self.values.items() if values},
-            None if self.unknown_tracks is None or not self.rows else round(self.unknown_tracks / self.rows, 4),
+            {column: round(count / self.rows, 4) for column, count in self.unknown.items() if self.rows},
             self.spreads,
             {column: round(share, 4) for column, share in self.crowds.items()},
         )
@@ -133,9 +136,9 @@ def _mix(values: Mapping[str, int]) -> dict[str, float]:
 
 
 def count(
-    connection: Connection, bronze: Table, dataset: Dataset, batches: Sequence[Batch], time_zone: str, tracks: str | None = None
+    connection: Connection, bronze: Table, dataset: Dataset, batches: Sequence[Batch], time_zone: str, known: Mapping[str, str]
 ) -> dict[str, Counts]:
-    """The counts of each batch that has rows, in one pass over the columns; `tracks` is SQL of the tracks that a catalogue knows."""
+    """The counts of each batch that has rows, in one pass over the columns; `known` is SQL of what registers tell of, by column."""
     columns = [column.name for column in dataset.columns]
     mixed = {column: name(column) for column in MIXED if column in dataset.by_name}
     if dataset.instant and dataset.by_name[dataset.instant].type is Type.INSTANT:
@@ -149,14 +152,14 @@ def count(
     asked += [f"quantile_disc({name(column)}::DOUBLE, {shares})" for column in measured]
     rows = bronze.scan(BATCH, "_event_on", "_received_on", *columns, parts=parts)
     found = connection.execute(f"SELECT {BATCH}, count(*), {', '.join(asked)} FROM {rows} GROUP BY {BATCH}").fetchall()
-    unknown = _unknown(connection, bronze, parts, tracks) if tracks and "track_id" in dataset.by_name else None
+    unknown = _unknown(connection, bronze, parts, known)
     crowds = _crowds(connection, bronze, parts, [column for column in CROWDED if dataset.kind == "event" and column in dataset.by_name])
     return {
         batch: Counts(
             total,
             dict(zip(columns, values, strict=False)),
             {column: dict(mix or {}) for column, mix in zip(mixed, values[len(columns) :], strict=False)},
-            None if unknown is None else unknown.get(batch, 0),
+            {column: unknown[column].get(batch, 0) for column in known},
             {column: found for column, found in zip(measured, values[len(columns) + len(mixed) :], strict=True) if found},
             crowds.get(batch, {}),
         )
@@ -164,13 +167,14 @@ def count(
     }
 
 
-def _unknown(connection: Connection, bronze: Table, parts: Sequence[str], tracks: str) -> dict[str, int]:
-    rows = bronze.scan(BATCH, "track_id", parts=parts)
-    return dict(
-        connection.execute(
-            f"SELECT {BATCH}, count(*) FROM {rows} WHERE track_id IS NOT NULL AND track_id NOT IN ({tracks}) GROUP BY {BATCH}"
-        ).fetchall()
-    )
+def _unknown(connection: Connection, bronze: Table, parts: Sequence[str], known: Mapping[str, str]) -> dict[str, dict[str, int]]:
+    """How many rows of each batch name what no register tells of, by column."""
+    found: dict[str, dict[str, int]] = {}
+    for column, told in known.items():
+        rows = bronze.scan(BATCH, column, parts=parts)
+        strange = f"{column} IS NOT NULL AND {column} NOT IN ({told})"
+        found[column] = dict(connection.execute(f"SELECT {BATCH}, count(*) FROM {rows} WHERE {strange} GROUP BY {BATCH}").fetchall())
+    return found
 
 
 def _crowds(connection: Connection, bronze: Table, parts: Sequence[str], columns: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -213,7 +217,7 @@ def measure(
     ratio = usual.ratio(batch.rows) if usual else None
     empty = [column for column in required if batch.rows and not counts.filled.get(column)]
     drop, dropped = _largest_drop(counts, [one.filled for one in past])
-    rise, risen = _rise(counts, [one.unknown_tracks for one in past if one.unknown_tracks is not None])
+    rise, risen = _largest_rise(counts, [one.unknown for one in past])
     mixes = [one.mixes for one in past]
     skewness, skewed = _largest_change(counts, mixes, (*MIXED, LATENESS), skew)
     unlike, changed = _largest_change(counts, mixes, (*MIXED, HOUR), chi_square)
@@ -232,7 +236,7 @@ def measure(
         "rows_deviation": usual.deviation(batch.rows) if usual else None,
         "empty_required_count": len(empty),
         "fill_drop": drop,
-        "unknown_tracks_rise": rise,
+        "unknown_rise": rise,
         "skew": skewness,
         "chi_square": unlike,
         "shift": shifted,
@@ -242,7 +246,7 @@ def measure(
     }
     volume = f"{batch.rows} rows, usual are {usual.rows:.0f}" if usual else ""
     notes = dict.fromkeys(("rows_to_floor", "rows_to_usual", "state_to_usual", "rows_deviation"), volume)
-    notes |= {"empty_required_count": ", ".join(empty), "fill_drop": dropped, "unknown_tracks_rise": risen, "skew": skewed, "shift": moved}
+    notes |= {"empty_required_count": ", ".join(empty), "fill_drop": dropped, "unknown_rise": risen, "skew": skewed, "shift": moved}
     notes |= {"chi_square": changed, "crowding": who, "novelty": new[1], "clock": turned}
     notes["rows"] = f"{batch.left_out} were left out by the source's condition" if batch.left_out else ""
     return Measured(values, notes)
@@ -279,14 +283,16 @@ def _largest_drop(counts: Counts, past: Sequence[Mapping[str, float]]) -> tuple[
     return (drops[worst], notes[worst]) if worst else (None, "")
 
 
-def _rise(counts: Counts, past: Sequence[float]) -> tuple[float | None, str]:
-    """How far the share of unknown tracks rose above its usual one, beyond chance. None: not enough is known."""
-    usual = usual_share(past)
-    if counts.unknown_tracks is None or usual is None or counts.rows < SMALL:
-        return None, ""
-    share = counts.unknown_tracks / counts.rows
-    chance = 3 * (usual * (1 - usual) / counts.rows) ** 0.5
-    return share - usual - chance, f"{share:.1%} of {counts.rows} rows name tracks that no catalogue has, usual are {usual:.1%}"
+def _largest_rise(counts: Counts, past: Sequence[Mapping[str, float]]) -> tuple[float | None, str]:
+    """How far the share of rows that name what no register has rose above its usual one, beyond chance; and the column."""
+    found: list[tuple[float, str]] = []
+    for column, unknown in counts.unknown.items():
+        usual = usual_share([one[column] for one in past if column in one])
+        if usual is not None and counts.rows >= SMALL:
+            share, chance = unknown / counts.rows, 3 * (usual * (1 - usual) / counts.rows) ** 0.5
+            note = f"{column}: {share:.1%} of {counts.rows} rows name {REGISTERS[column]} that nothing tells of, usual are {usual:.1%}"
+            found.append((share - usual - chance, note))
+    return max(found, default=(None, ""))
 
 
 def _largest_change(

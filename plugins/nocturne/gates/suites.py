@@ -52,7 +52,7 @@ MEASURES: Mapping[str, Type] = {
     "rows_deviation": Type.NUMBER,
     "empty_required_count": Type.INTEGER,
     "fill_drop": Type.NUMBER,
-    "unknown_tracks_rise": Type.NUMBER,
+    "unknown_rise": Type.NUMBER,
     "skew": Type.NUMBER,
     "chi_square": Type.NUMBER,
     "shift": Type.NUMBER,
@@ -70,7 +70,7 @@ state_to_usual        the same, of a source that delivers its whole state each n
 rows_deviation        the same difference in robust standard deviations
 empty_required_count  required columns without a single value
 fill_drop             the largest fall of a column's share of filled rows below its usual share
-unknown_tracks_rise   how far the share of rows that name a track which no catalogue knows rose above its usual share
+unknown_rise          how far the share of rows that name a track, artist, listener or plan which no register has rose above its usual one
 skew                  how far a mix (countries, platforms, currencies, days late) is from the last weeks (see `history.skew`)
 chi_square            a mix (countries, platforms, currencies, hours) against what chance and its past explain (see `history.chi_square`)
 shift                 how far a column's values (durations, amounts) lie from those of the last four weeks (see `history.shift`)

@@ -12,8 +12,6 @@ from benchmarks.mutation import FOREIGN, tenant_of
 from nocturne.simulator import World, WorldParameters
 
 DAYS = 32
-BEHIND_THE_FIRST_GATE = {"payments of strangers", "subscriptions to no plan"}
-"""What only the marts show, which take a database and minutes: `make bench NAME=mutation` goes on to them."""
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +23,7 @@ def trial() -> Iterator[Trial]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.name not in BEHIND_THE_FIRST_GATE], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_what_must_stop_stops_and_what_may_be_right_is_told(trial: Trial, kind: Kind) -> None:
     tried = trial.rows(kind)
     assert tried.is_met, f"{kind.name} demands {kind.demands}, and was {tried.outcome}"

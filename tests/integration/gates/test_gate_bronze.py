@@ -400,5 +400,5 @@ def test_other_countries_and_unknown_tracks_are_warned_of_with_their_numbers(bro
     bronze.load("plays", "app", days[-1], strange)
     warnings = bronze.gate().warnings
     assert any("country BE: 100.0% of 200 rows, usual are 20.0%" in warning for warning in warnings), warnings
-    assert any("37.5% of 200 rows name tracks that no catalogue has, usual are 0.0%" in warning for warning in warnings), warnings
+    assert any("track_id: 37.5% of 200 rows name tracks that nothing tells of, usual are 0.0%" in warning for warning in warnings), warnings
     assert len(bronze.passed("plays")) == 10

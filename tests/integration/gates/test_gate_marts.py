@@ -164,6 +164,28 @@ def test_a_damaged_build_is_not_published(built: Settings, damage: str) -> None:
         assert not any(day.failed for day in table_days(MARKS.judgements(TENANT, NIGHT, NIGHT)))
 
 
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ("stream_count = greatest(1, stream_count / 4), listeners_1d = 1, new_listener_count = 0", "streams_a_play; min_value=0.3"),
+        ("skip_ratio = 0.8", "skips_a_play; max_value=0.7"),
+        ("listeners_1d = 2, new_listener_count = 0", "plays_a_listener; min_value=1, max_value=100"),
+    ],
+)
+def test_a_ratio_outside_its_band_is_warned_of(built: Settings, changed: str, says: str) -> None:
+    run(built, "CREATE TABLE {build}.kept AS TABLE {build}.activity_days")
+    run(
+        built,
+        f"UPDATE {{build}}.activity_days SET {changed} WHERE played_on = (SELECT max(played_on) FROM {{build}}.activity_days WHERE play_count > 100)",
+    )
+    try:
+        assert any(says in warning for warning in gate(built).warnings)
+    finally:
+        run(built, "TRUNCATE {build}.activity_days")
+        run(built, "INSERT INTO {build}.activity_days TABLE {build}.kept")
+        run(built, "DROP TABLE {build}.kept")
+
+
 LEAKS = {
     # what somebody did by hand, how it is undone, what the gate says
     "a mart that everybody reads": (

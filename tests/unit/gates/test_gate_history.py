@@ -101,7 +101,7 @@ def test_an_ordinary_batch() -> None:
         "rows_deviation": 0.0,
         "empty_required_count": 0,
         "fill_drop": 0.0,
-        "unknown_tracks_rise": None,
+        "unknown_rise": None,
         "skew": None,
         "chi_square": None,
         "shift": None,
@@ -290,17 +290,25 @@ def test_a_mix_is_usual_after_a_week() -> None:
     assert usual_mix([{"FR": 1.0}] * 6 + [{"BE": 1.0}]) == {"FR": pytest.approx(6 / 7), "BE": pytest.approx(1 / 7)}
 
 
-def test_unknown_tracks_are_counted_against_the_usual() -> None:
-    past = [Profile({"a": 1.0}, unknown_tracks=0.02)] * 10
-    one = measure(batch(40), Counts(100, {"a": 100}, {}, 30), [], past, required=("a",), is_daily=True, may_be_empty=False)
-    assert 0.2 < (one.values["unknown_tracks_rise"] or 0) < 0.28
-    assert "30.0% of 100 rows name tracks that no catalogue has, usual are 2.0%" in one.observed("unknown_tracks_rise")
-    few = measure(batch(40), Counts(100, {"a": 100}, {}, 4), [], past, required=("a",), is_daily=True, may_be_empty=False)
-    assert (few.values["unknown_tracks_rise"] or 0) < 0
+def test_what_no_register_has_is_counted_against_the_usual() -> None:
+    past = [Profile({"a": 1.0}, unknown={"track_id": 0.02, "artist_id": 0.0})] * 10
+    one = measure(
+        batch(40),
+        Counts(100, {"a": 100}, {}, {"track_id": 30, "artist_id": 0}),
+        [],
+        past,
+        required=("a",),
+        is_daily=True,
+        may_be_empty=False,
+    )
+    assert 0.2 < (one.values["unknown_rise"] or 0) < 0.28
+    assert "track_id: 30.0% of 100 rows name tracks that nothing tells of, usual are 2.0%" in one.observed("unknown_rise")
+    few = measure(batch(40), Counts(100, {"a": 100}, {}, {"track_id": 4}), [], past, required=("a",), is_daily=True, may_be_empty=False)
+    assert (few.values["unknown_rise"] or 0) < 0
 
 
 def test_a_profile_is_what_its_mark_tells() -> None:
-    for profile in (with_mix(0.5), Profile({"a": 0.5}, unknown_tracks=0.0), Profile({"a": 1.0}, crowds={"a": 0.2}), Profile()):
+    for profile in (with_mix(0.5), Profile({"a": 0.5}, unknown={"track_id": 0.0}), Profile({"a": 1.0}, crowds={"a": 0.2}), Profile()):
         assert Profile.of(profile.facts) == profile
 
 
