@@ -26,7 +26,8 @@ from nocturne.datasets import DATASETS
 from nocturne.errors import GateFailed
 from nocturne.gates import gate_bronze, gate_marts
 from nocturne.gates.checks import Check
-from nocturne.gates.measures import Batch, Counts, Measured, Profile, measure
+from nocturne.gates.comparison import Measured, measure
+from nocturne.gates.measures import Batch, Counts, Profile
 from nocturne.gates.suites import ACCEPTABLE, load_batch_checks, load_suite
 from nocturne.installation.database import EmbeddedDatabase
 from nocturne.landing import land

@@ -16,9 +16,10 @@ from nocturne.datasets import DATASETS, Dataset, Personal, Type
 from nocturne.errors import GateFailed, PermanentError
 from nocturne.gates.adjustments import of_dataset
 from nocturne.gates.checks import Check
+from nocturne.gates.comparison import Measured, frame, measure
 from nocturne.gates.evaluation import Judge, NotEvaluated, Verdict
 from nocturne.gates.findings import Finding, result_of, shown, told
-from nocturne.gates.measures import REGISTERS, Batch, Counts, Measured, Profile, count, frame, measure
+from nocturne.gates.measures import REGISTERS, Batch, Counts, Profile, count
 from nocturne.gates.screening import asks, suspects
 from nocturne.gates.suites import (
     ACCEPTABLE,

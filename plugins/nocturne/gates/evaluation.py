@@ -39,10 +39,6 @@ class Verdict:
     asked: NDArray[np.bool_]
     failing: NDArray[np.intp]
 
-    def by_group(self, groups: NDArray[np.intp], count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """(rows asked, rows failing) of each of `count` groups; `groups` holds each row's group."""
-        return np.bincount(groups[self.asked], minlength=count), np.bincount(groups[self.failing], minlength=count)
-
 
 class NotEvaluated(Exception):
     """A check that was declared was not evaluated on all rows: nothing may be concluded."""

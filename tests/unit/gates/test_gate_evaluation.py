@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -77,14 +76,6 @@ def test_dates_are_compared_as_dates() -> None:
     frame = pd.DataFrame({"a": [date(2026, 1, 2), date(2026, 1, 1)], "b": [date(2026, 1, 1), date(2026, 1, 2)]}, dtype="datetime64[us]")
     (verdict,) = Judge().ask(frame, [check("expect_column_pair_values_a_to_be_greater_than_b", column_A="a", column_B="b")])
     assert verdict.failing.tolist() == [1]
-
-
-def test_one_frame_of_many_batches_is_judged_by_batch() -> None:
-    frame = pd.DataFrame({"country": ["FR", None, "FR", None, None, "FR"]})
-    (verdict,) = Judge().ask(frame, [check("expect_column_values_to_not_be_null", column="country", mostly=0.5)])
-    asked, failing = verdict.by_group(np.array([0, 0, 1, 1, 1, 2]), 4)
-    assert asked.tolist() == [2, 3, 1, 0]
-    assert failing.tolist() == [1, 2, 0, 0]
 
 
 def test_an_empty_frame_proves_nothing() -> None:

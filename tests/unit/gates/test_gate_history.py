@@ -7,6 +7,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from nocturne.gates.comparison import Measured, measure
 from nocturne.gates.history import (
     STEPS,
     Past,
@@ -23,7 +24,7 @@ from nocturne.gates.history import (
     usual_rows,
     usual_share,
 )
-from nocturne.gates.measures import Batch, Counts, Measured, Profile, measure
+from nocturne.gates.measures import Batch, Counts, Profile
 
 FIRST = date(2026, 1, 5)  # a Monday
 
