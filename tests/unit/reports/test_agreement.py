@@ -62,7 +62,9 @@ def test_the_same_number_stands_everywhere() -> None:
 )
 def test_one_row_or_one_cent_that_is_not_the_same_is_told_on_the_page(tenant: Tenant, change: dict[str, int], says: str) -> None:
     page = next(each for each in compose(tenant, told(**change)).pages if each.name == "data")
-    assert (("bad", (says,))) in [(block.tone, block.texts) for block in page.blocks if isinstance(block, Notes)]
+    assert ("bad", (f"Not the same everywhere in this report, {says}.",)) in [
+        (block.tone, block.texts) for block in page.blocks if isinstance(block, Notes)
+    ]
 
 
 def test_what_is_printed_once_is_compared_with_nothing() -> None:

@@ -165,9 +165,9 @@ def _layers(rows: Rows) -> Table:
 
 def _printed(sums: Sequence[Printed]) -> list[Notes]:
     """Whether this report prints the same number wherever it prints it."""
-    wrong = tuple(one.told for one in sums if not one.agrees)
+    wrong = tuple(f"Not the same everywhere in this report, {one.told}." for one in sums if not one.agrees)
     same = "; ".join(f"{one.what} {' = '.join(one.sums)}" for one in sums if one.agrees)
-    equal = [Notes("", (f"What this report prints of {DAYS} days is the same everywhere, to the row and the cent: {same}.",), "good")]
+    equal = [Notes("", (f"The same everywhere in this report, of {DAYS} days, to the row and the cent: {same}.",), "good")]
     return [*(equal if same else []), *([Notes("", wrong, "bad")] if wrong else [])]
 
 
