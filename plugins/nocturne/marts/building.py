@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from nocturne.tenants import Tenant
 
 CI_ONLY = ("tag:ci", "test_name:grain")
 """Tests for changes of the code. Of keys a night asks less: a unique index refuses a second row, `builds.lacking` finds what has none."""
+_LOG_BYTES = 4 << 20
 _WENT_AWAY = (
     "connection to server",
     "server closed the connection",
@@ -74,7 +77,8 @@ def run_dbt(tenant: Tenant, settings: Settings, command: str, *arguments: str, d
         # dbt's import costs seconds: a night that has nothing to build does not pay for it.
         from dbt.cli.main import dbtRunner
 
-        outcome = dbtRunner().invoke([command, *arguments, *_options(tenant, settings)])
+        with _log(_log_file(tenant, settings), secret=settings.password(tenant.owner_role)) as log:
+            outcome = dbtRunner(callbacks=[log]).invoke([command, *arguments, *_options(tenant, settings)])
     results = list(getattr(outcome.result, "results", None) or ())
     if not outcome.success:
         raise _failure(outcome.exception, results, tenant, day, settings)
@@ -97,8 +101,31 @@ def _options(tenant: Tenant, settings: Settings) -> list[str]:
         *("--project-dir", str(project), "--profiles-dir", str(project)),
         *("--target-path", str(own / "target"), "--log-path", str(own / "logs")),
         *("--vars", f"{{raw_schema: {tenant.raw_schema}, week_start: {tenant.week_start}, datasets: [{datasets}]}}"),
-        *("--quiet", "--log-level", "none", "--log-level-file", "info", "--no-write-json", "--no-use-colors", "--no-version-check"),
+        *("--quiet", "--log-level", "none", "--log-level-file", "none", "--no-write-json", "--no-use-colors", "--no-version-check"),
     ]
+
+
+def _log_file(tenant: Tenant, settings: Settings) -> Path:
+    return _folder(tenant, settings) / "logs" / "dbt.log"
+
+
+@contextmanager
+def _log(path: Path, *, secret: str) -> Iterator[Callable[[Any], None]]:
+    """Write what dbt says to a file; its own log makes a line of every event, before it leaves out nearly all of them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log = logging.Logger("dbt")
+    log.addHandler(handler)
+
+    def tell(event: Any) -> None:
+        if event.info.level not in ("debug", "test") and event.info.msg:
+            log.info("[%s] %s", event.info.level, event.info.msg.replace(secret, "*****"))
+
+    try:
+        yield tell
+    finally:
+        handler.close()
 
 
 def _variables(tenant: Tenant, settings: Settings) -> dict[str, str]:
@@ -179,7 +206,7 @@ def _failure(
     return BuildFailed(
         f"dbt could not build the marts:\n{text}\n",
         next_step=f"Run the compiled SQL as {tenant.owner_role}, correct model or data, and clear the task. dbt's log: "
-        f"{_folder(tenant, settings) / 'logs' / 'dbt.log'}. The published marts are untouched.",
+        f"{_log_file(tenant, settings)}. The published marts are untouched.",
         tenant=tenant.slug,
         day=day,
     )
