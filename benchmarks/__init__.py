@@ -55,7 +55,7 @@ def throwaway_installation(**values: Any) -> Iterator[Settings]:
             **{"var": folder, "master_key": "6b" * 32, **dict(zip(names, _free_ports(len(names)), strict=True)), **values}
         )
         database = EmbeddedDatabase(settings)
-        stack.callback(database.stop)
+        stack.callback(database.remove)
         yield settings
 
 

@@ -68,12 +68,13 @@ def session_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def database(session_settings: Settings) -> Iterator[Settings]:
     """The settings of an installation whose PostgreSQL runs and whose ledger is there."""
     server = EmbeddedDatabase(session_settings, {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"})
+    server.remove()  # what an earlier session at the same place left, if it was killed
     server.start()
     try:
         migrate(session_settings)
         yield session_settings
     finally:
-        server.stop(mode="immediate")
+        server.remove()
 
 
 @pytest.fixture

@@ -93,6 +93,11 @@ class EmbeddedDatabase:
         if self.is_running():
             self._run("pg_ctl", "-D", str(self.data_folder), "-w", "-m", mode, "stop")
 
+    def remove(self) -> None:
+        """Stop the server and remove its data: those of an installation that nobody needs any more. They may stand outside of `var/`."""
+        self.stop(mode="immediate")
+        shutil.rmtree(self.data_folder, ignore_errors=True)
+
     def is_running(self) -> bool:
         """Whether a server runs on our data."""
         data = self.data_folder

@@ -29,7 +29,17 @@ def own(settings: Settings, tmp_path: Path) -> Iterator[EmbeddedDatabase]:
         port = probe.getsockname()[1]
     database = EmbeddedDatabase(settings.model_copy(update={"postgres_port": port}), {"fsync": "off", "shared_buffers": "16MB"})
     yield database
-    database.stop(mode="immediate")
+    database.remove()
+
+
+def test_nothing_of_it_is_left_when_it_is_removed(own: EmbeddedDatabase) -> None:
+    own.start()
+    data = own.data_folder
+    assert data.exists()
+    own.remove()
+    assert not own.is_running()
+    assert not data.exists()
+    own.remove()  # of nothing it removes nothing
 
 
 def test_it_is_made_started_and_ended(own: EmbeddedDatabase) -> None:

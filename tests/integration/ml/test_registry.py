@@ -45,4 +45,4 @@ def test_two_that_prepare_at_once_make_one_book(session_settings: Settings) -> N
         assert (versions, default) == ((1,), (1,))
         assert not list(Path(var).glob("mlruns*")), "MLflow must not leave files where it is called"
     finally:
-        server.stop(mode="immediate")
+        server.remove()
