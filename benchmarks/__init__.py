@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nocturne.settings import PROJECT, Settings, load_settings
+from nocturne.tenants import Tenant
 
 CACHE = PROJECT / "var" / "benchmarks"
 """Worlds that take long to make are kept here."""
@@ -57,6 +58,17 @@ def throwaway_installation(**values: Any) -> Iterator[Settings]:
         database = EmbeddedDatabase(settings)
         stack.callback(database.remove)
         yield settings
+
+
+def start_database(settings: Settings, tenant: Tenant) -> None:
+    """Start the installation's PostgreSQL, with the ledger and the tenant's own schemas and roles."""
+    from nocturne.installation.database import EmbeddedDatabase
+    from nocturne.ledger import migrate
+    from nocturne.postgres import provision
+
+    EmbeddedDatabase(settings).start()
+    migrate(settings)
+    provision(tenant, settings)
 
 
 def _free_ports(count: int) -> list[int]:

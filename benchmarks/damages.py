@@ -35,12 +35,13 @@ Outcome = Literal["stopped", "told", "unseen"]
 Demand = Literal["stop", "warn"]
 Lines = Sequence[str]
 Change = Callable[[Row, int], Row]
-_ENDLESS = 20
+_ARCHIVED_DAYS = 25
 _AGO_SECONDS = 600
 """An empty file that was written just now is taken for one that is still being written."""
 _SNAPSHOTS = 5
-_LANDING = (land, load_bronze, gate_bronze)
-_BUILDING = (refine_silver, load_warehouse, build_marts, gate_marts)
+LANDING: tuple[Any, ...] = (land, load_bronze, gate_bronze)
+BUILDING: tuple[Any, ...] = (refine_silver, load_warehouse, build_marts, gate_marts)
+"""The stations of a night up to its first gate, and on from there up to its second."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ KINDS: Sequence[Kind] = (
     Kind("half of the lines cut", "plays", "stop", lines(lambda day: [line[: n % 2 * 40 or None] for n, line in enumerate(day)])),
     Kind("a tenth of the lines cut", "plays", "stop", lines(lambda day: [line if n % 10 else line[:9] for n, line in enumerate(day)])),
     Kind("an archive of all days", "plays", "stop", lines(lambda day: [
-        json.dumps(json.loads(line) | {"play_id": f"{number}-{copy}"}) for copy in range(_ENDLESS + 5) for number, line in enumerate(day)
+        json.dumps(json.loads(line) | {"play_id": f"{number}-{copy}"}) for copy in range(_ARCHIVED_DAYS) for number, line in enumerate(day)
     ])),
     Kind("no rows", "plays", "stop", lambda _: []),
     Kind("a fifth of the rows", "plays", "stop", lines(lambda day: day[: len(day) // 5])),
@@ -249,19 +250,18 @@ class Trial:
         """With `builds` the night goes on behind the first gate, up to the second; that needs a database."""
         self.tenant, self.world, self.settings = tenant, world, settings
         self.marks = MemoryMarks()
-        self.folder = settings.sources_root
         write_sources(tenant, foreign, settings.sources_root, days=foreign.days[-1:])
         damaged = {kind.dataset for kind in KINDS}
         self.foreign = {dataset: self._path(dataset, foreign.days[-1]).read_text(encoding="utf-8").splitlines() for dataset in damaged}
         self.builds = builds
         for day in world.days[-_SNAPSHOTS:]:  # registers are delivered whole, each night as they are by then
             write_sources(tenant, world, settings.sources_root, up_to=day)
-            self.usual = self._run(_LANDING, day)
-        self.usual += self._run(_BUILDING) if builds else []
+            self.usual = self._run(LANDING, day)
+        self.usual += self._run(BUILDING) if builds else []
 
     def _path(self, dataset: str, day: date) -> Path:
         (source,) = self.tenant.sources_of(dataset)
-        return self.folder / source.location.replace("{day}", day.isoformat())
+        return self.settings.sources_root / source.location.replace("{day}", day.isoformat())
 
     def _run(self, stations: Sequence[Any], day: date | None = None) -> list[str]:
         on = day or self.world.days[-1]
@@ -269,10 +269,10 @@ class Trial:
 
     def land(self) -> list[str]:
         """Take the last day as its files are now; what is warned of."""
-        return self._run(_LANDING)
+        return self._run(LANDING)
 
     def _night(self) -> list[str]:
-        return self.land() + self._run(_BUILDING)
+        return self.land() + self._run(BUILDING)
 
     def rows(self, kind: Kind) -> Tried:
         """Try damage to the rows of the last day."""
@@ -280,13 +280,11 @@ class Trial:
         sound = today.read_text(encoding="utf-8")
         day = Day(sound.splitlines(), before.read_text(encoding="utf-8").splitlines(), self.foreign[kind.dataset])
         self._deliver(today, "".join(f"{line}\n" for line in kind.damage(day)))
-        tried = Tried(kind.name, kind.demands, self._outcome(self.land))
+        tried, mend = Tried(kind.name, kind.demands, self._outcome(self.land)), self.land
         if self.builds and not tried.is_met:
-            tried = Tried(kind.name, kind.demands, self._outcome(self._night))
-            self._deliver(today, sound)
-            self._night()
+            tried, mend = Tried(kind.name, kind.demands, self._outcome(self._night)), self._night
         self._deliver(today, sound)
-        self.usual += self.land()  # that a column is back where it was is said as well
+        self.usual += mend()  # that a column is back where it was is said as well
         return tried
 
     def _deliver(self, path: Path, text: str) -> None:

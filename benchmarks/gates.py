@@ -12,7 +12,7 @@ import hashlib
 import time
 from datetime import date
 
-from benchmarks import publish, throwaway_installation
+from benchmarks import publish, start_database, throwaway_installation
 from benchmarks.warehouse import tenant_of, world_of
 from nocturne import lake
 from nocturne.bronze import load_bronze
@@ -21,12 +21,11 @@ from nocturne.gates import gate_bronze, gate_marts
 from nocturne.gates.bronze import wrong_codes
 from nocturne.gates.checks import Check
 from nocturne.gates.evaluation import library
-from nocturne.gates.suites import AGE, PROBLEMS, WRONG_CODES, load_suite
-from nocturne.installation.database import EmbeddedDatabase
+from nocturne.gates.screening import suspects
+from nocturne.gates.suites import AGE, PROBLEMS, WRONG_CODES, load_suite, row_columns
 from nocturne.landing import land
-from nocturne.ledger import MemoryMarks, migrate
+from nocturne.ledger import MemoryMarks
 from nocturne.marts import build_marts, publish_marts
-from nocturne.postgres import provision
 from nocturne.settings import Settings
 from nocturne.silver import refine_silver
 from nocturne.simulator import World, write_sources
@@ -35,21 +34,10 @@ from nocturne.warehouse import load_warehouse
 
 
 def failing(check: Check) -> str:
-    """SQL: how many rows of a group fail a check. Rows of a key that stands several times all fail, as they do at the gate."""
-    first, *rest = check.columns
-    given = check.kwargs
+    """SQL: how many rows of a group fail a check; of a key that stands several times, how many too many."""
     if check.type == "expect_compound_columns_to_be_unique":
         return f"count(*) - count(DISTINCT ({', '.join(check.columns)}))"
-    conditions = {
-        "expect_column_values_to_not_be_null": f"{first} IS NULL",
-        "expect_column_values_to_be_between": " OR ".join(
-            f"{first} {sign} {given[bound]}" for bound, sign in (("min_value", "<"), ("max_value", ">")) if bound in given
-        ),
-        "expect_column_values_to_be_in_set": f"{first} NOT IN ({', '.join(map(lake.text, map(str, given.get('value_set', ['']))))})",
-        "expect_column_values_to_match_regex": f"NOT regexp_matches({first}, {lake.text(str(given.get('regex')))})",
-        "expect_column_pair_values_a_to_be_greater_than_b": f"{first} {'<' if given.get('or_equal') else '<='} {''.join(rest)}",
-    }
-    return f"count(*) FILTER ({conditions[check.type]})"
+    return f"count(*) FILTER ({suspects(check, row_columns('plays'), rows='')})"
 
 
 def one_query(settings: Settings, tenant: Tenant) -> tuple[float, int, str]:
@@ -113,9 +101,7 @@ def usual_night(world: World) -> dict[str, float]:
     tenant = tenant_of(world)
     before, last = world.days[-2], world.days[-1]
     with throwaway_installation() as settings:
-        EmbeddedDatabase(settings).start()
-        migrate(settings)
-        provision(tenant, settings)
+        start_database(settings, tenant)
         marks = MemoryMarks()
         write_sources(tenant, world, settings.sources_root, days=world.days[:-1])
         _night(tenant, before, settings, marks)

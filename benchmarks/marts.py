@@ -26,12 +26,12 @@ from typing import Any
 
 import psutil
 
-from benchmarks import publish, throwaway_installation
+from benchmarks import publish, start_database, throwaway_installation
 from benchmarks.warehouse import tenant_of, world_of, write_silver
 from nocturne import lake
 from nocturne.installation.database import EmbeddedDatabase
-from nocturne.ledger import MemoryMarks, migrate
-from nocturne.postgres import SQL, Identifier, connect, fetch, provision
+from nocturne.ledger import MemoryMarks
+from nocturne.postgres import SQL, Identifier, connect, fetch
 from nocturne.settings import Settings
 from nocturne.simulator import World
 from nocturne.tenants import Tenant
@@ -189,7 +189,7 @@ def small(plays_a_day: int, days: int) -> tuple[dict[str, Any], dict[str, Any], 
     world = world_of(plays_a_day * days, days)
     tenant, marks = tenant_of(world), MemoryMarks()
     with throwaway_installation() as settings:
-        _start(settings, tenant)
+        start_database(settings, tenant)
         whole = night(tenant, world, world.days[:-2], settings, marks)
         night(tenant, world, world.days[-2:-1], settings, marks)
         last = night(tenant, world, world.days[-1:], settings, marks)
@@ -228,7 +228,7 @@ def long(plays_a_day: int) -> tuple[dict[str, Any], dict[str, Any]]:
     world = world_of(plays_a_day * 1_102, 1_102, begins_on=date(2023, 1, 1))
     tenant, marks, results = tenant_of(world), MemoryMarks(), {}
     with throwaway_installation() as settings:
-        _start(settings, tenant)
+        start_database(settings, tenant)
         done = 0
         for history in (760, 1_100):
             night(tenant, world, world.days[done : history - 1], settings, marks)
@@ -240,12 +240,6 @@ def long(plays_a_day: int) -> tuple[dict[str, Any], dict[str, Any]]:
             results[f"day_{history}_database_cpu_seconds"] = _seconds(min(one["build"]["database_cpu"] for one in measured))
     ratio = results["day_1100_cpu_seconds"] / results["day_760_cpu_seconds"]
     return results, {"cost_ratio_day_1100_vs_760": round(ratio, 3)}
-
-
-def _start(settings: Settings, tenant: Tenant) -> None:
-    EmbeddedDatabase(settings).start()
-    migrate(settings)
-    provision(tenant, settings)
 
 
 def _slowest(entries: Iterable[Mapping[str, Any]]) -> list[tuple[str, float]]:

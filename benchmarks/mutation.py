@@ -15,30 +15,22 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from benchmarks import publish, throwaway_installation
-from benchmarks.damages import BUILDS, KINDS, Trial, Tried
-from nocturne.bronze import load_bronze
+from benchmarks import publish, start_database, throwaway_installation
+from benchmarks.damages import BUILDING, BUILDS, KINDS, LANDING, Trial, Tried
 from nocturne.datasets import DATASETS
 from nocturne.errors import GateFailed
-from nocturne.gates import gate_bronze, gate_marts
+from nocturne.gates import gate_marts
 from nocturne.gates.checks import Check
 from nocturne.gates.comparison import Measured, measure
 from nocturne.gates.measures import Batch, Counts, Profile
 from nocturne.gates.suites import ACCEPTABLE, load_batch_checks, load_suite
-from nocturne.installation.database import EmbeddedDatabase
-from nocturne.landing import land
-from nocturne.ledger import MemoryMarks, migrate
-from nocturne.marts import build_marts
-from nocturne.postgres import provision
+from nocturne.ledger import MemoryMarks
 from nocturne.settings import Settings
-from nocturne.silver import refine_silver
 from nocturne.simulator import World, WorldParameters, write_sources
 from nocturne.tenants import Tenant
-from nocturne.warehouse import load_warehouse
 
 CUTS = (0.02, 0.1, 0.25, 0.4, 0.6, 0.8)
 SHAPES: Sequence[Mapping[str, object]] = (
@@ -107,16 +99,6 @@ def tenant_of(world: World) -> Tenant:
     return Tenant.model_validate({"slug": "mutation", "name": "Mutation", **told, "sources": sources})
 
 
-@contextmanager
-def installation_of(tenant: Tenant) -> Iterator[Settings]:
-    """An empty installation with a database, and the tenant's place in it."""
-    with throwaway_installation() as settings:
-        EmbeddedDatabase(settings).start()
-        migrate(settings)
-        provision(tenant, settings)
-        yield settings
-
-
 def fails(check: Check, measured: Measured) -> bool:
     """Whether a batch fails a check of bounds, which is all that every batch is asked."""
     value = measured.values[check.columns[0]]
@@ -143,9 +125,9 @@ def clean_nights(tenant: Tenant, world: World, settings: Settings, marks: Memory
     """Take all days of a world through the night, up to the gate of the marts, which is asked all their rows."""
     write_sources(tenant, world, settings.sources_root)
     stops = warnings = 0
-    for station in (land, load_bronze, gate_bronze, refine_silver, load_warehouse, build_marts, gate_marts):
+    for station in (*LANDING, *BUILDING):
         try:
-            receipt = station(tenant, world.days[-1], settings, marks)  # type: ignore[operator]
+            receipt = station(tenant, world.days[-1], settings, marks)
         except GateFailed as failure:
             print(failure, flush=True)
             stops += station is gate_marts  # what the first gate stops is counted batch by batch
@@ -225,7 +207,8 @@ class Tally:
     def world(self, world: World, chance: random.Random) -> None:
         """Take a clean world through its nights, then cut some of its deliveries."""
         tenant = tenant_of(world)
-        with installation_of(tenant) as settings:
+        with throwaway_installation() as settings:
+            start_database(settings, tenant)
             checks = load_batch_checks(settings.expectations)
             clean = clean_nights(tenant, world, settings, MemoryMarks())
             self.nights, self.stops, self.warnings = self.nights + len(world.days), self.stops + clean.stops, self.warnings + clean.warnings
@@ -261,7 +244,8 @@ def all_kinds(days: int) -> list[Tried]:
     world = world_of(SHAPES[2], 11, days)
     foreign = World(WorldParameters.model_validate({**FOREIGN, "days": days}))
     tenant = tenant_of(world)
-    with installation_of(tenant) as settings:
+    with throwaway_installation() as settings:
+        start_database(settings, tenant)
         trial = Trial(tenant, world, foreign, settings, builds=True)
         tried = [*(trial.build(name) for name in BUILDS), *(trial.rows(kind) for kind in KINDS)]
     for one in tried:

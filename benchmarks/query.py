@@ -19,16 +19,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from benchmarks import publish, throwaway_installation
+from benchmarks import publish, start_database, throwaway_installation
 from benchmarks.marts import night
 from benchmarks.warehouse import tenant_of, world_of
-from nocturne.installation.database import EmbeddedDatabase
-from nocturne.ledger import MemoryMarks, migrate
+from nocturne.ledger import MemoryMarks
 from nocturne.metrics import Answer, Filter, Question, execute_query, load_catalogue
 from nocturne.metrics.answering import answer, published_columns
 from nocturne.metrics.asking import choices
 from nocturne.metrics.compiling import Compiler
-from nocturne.postgres import asking, fetch, provision
+from nocturne.postgres import asking, fetch
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
 
@@ -159,9 +158,7 @@ def main() -> None:
     world = world_of(arguments.plays_a_day * arguments.days, arguments.days)
     tenant, marks = tenant_of(world), MemoryMarks()
     with throwaway_installation() as settings:
-        EmbeddedDatabase(settings).start()
-        migrate(settings)
-        provision(tenant, settings)
+        start_database(settings, tenant)
         night(tenant, world, world.days, settings, marks)
         plays = fetch(settings, f"SELECT count(*) AS plays FROM {tenant.marts_schema}.plays", role=tenant.reader_role)[0]["plays"]
         (asked_plays,) = execute_query(tenant, settings, ["play_count"]).rows[0]

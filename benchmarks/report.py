@@ -15,7 +15,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmarks import publish, throwaway_installation
+from benchmarks import publish, start_database, throwaway_installation
 from benchmarks.report_marts import MODELS, SERVICE, PublishedMarts, tenant_of
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
@@ -27,14 +27,10 @@ WIDE_ROWS = 20_000
 def main() -> None:
     """Measure, and print one line of JSON."""
     with throwaway_installation() as settings:
-        from nocturne.installation.database import EmbeddedDatabase
-        from nocturne.ledger import Ledger, migrate
-        from nocturne.postgres import provision
+        from nocturne.ledger import Ledger
 
-        EmbeddedDatabase(settings).start()
-        migrate(settings)
         tenant = tenant_of(settings.var, "bench")
-        provision(tenant, settings)
+        start_database(settings, tenant)
         marts = PublishedMarts(DAY, days=120, scale=2_000, tracks=60)
         marts.publish(tenant, settings, (*SERVICE, *MODELS))
         marts.tell(tenant, Ledger(settings))

@@ -149,7 +149,7 @@ class PublishedMarts:
     def _content(self) -> None:
         weights = [1 / (number + 2) ** 0.8 for number in range(self.tracks)]
         everything, markets = sum(weights), (0.34, 0.22, 0.18, 0.12, 0.08, 0.06)
-        tracks, artists, genres, plays = [], {}, {}, []
+        tracks, artists, genres, plays, counted = [], {}, {}, [], dict[date, int]()
         for back in range(min(self.days, 56) - 1, -1, -1):
             when = self.back(back)
             for number, weight in enumerate(weights):
@@ -161,9 +161,7 @@ class PublishedMarts:
                     artist, genre = f"a{number % len(self.artists):03d}", GENRES[number % len(GENRES)]
                     artists[artist, when] = artists.get((artist, when), 0) + count
                     genres[genre, when] = genres.get((genre, when), 0) + count
-        counted: dict[date, int] = {}
-        for row in tracks:
-            counted[row[1]] = counted.get(row[1], 0) + row[4]
+                    counted[when] = counted.get(when, 0) + count
         self._agree(counted)
         for back in range(27, -1, -1):
             for number in range(self.plays[self.back(back)]):

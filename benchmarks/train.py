@@ -14,14 +14,12 @@ from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any
 
-from benchmarks import publish, throwaway_installation
+from benchmarks import publish, start_database, throwaway_installation
 from benchmarks.warehouse import tenant_of, world_of, write_silver
 from ml.registry import read_champion
 from ml.training import judge, promote, train, tune
-from nocturne.installation.database import EmbeddedDatabase
-from nocturne.ledger import MemoryMarks, migrate
+from nocturne.ledger import MemoryMarks
 from nocturne.marts import build_marts, publish_marts
-from nocturne.postgres import provision
 from nocturne.settings import Settings
 from nocturne.simulator import World
 from nocturne.simulator.answers import churn_oracle
@@ -35,9 +33,7 @@ def published(plays: int, days: int) -> Iterator[tuple[Tenant, World, date, Sett
     world = world_of(plays, days)
     tenant, marks, day = tenant_of(world), MemoryMarks(), world.parameters.last_day
     with throwaway_installation() as settings:
-        EmbeddedDatabase(settings).start()
-        migrate(settings)
-        provision(tenant, settings)
+        start_database(settings, tenant)
         write_silver(world, tenant, settings, marks, world.days)
         for station in (load_warehouse, build_marts, publish_marts):
             station(tenant, day, settings, marks)

@@ -15,11 +15,11 @@ from datetime import date, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmarks import publish, throwaway_installation
+from benchmarks import publish, start_database, throwaway_installation
 from nocturne import lake
 from nocturne.datasets import DATASETS, Personal
-from nocturne.ledger import Mark, MemoryMarks, migrate
-from nocturne.postgres import fetch, load_arrow, provision
+from nocturne.ledger import Mark, MemoryMarks
+from nocturne.postgres import fetch, load_arrow
 from nocturne.settings import Settings
 from nocturne.simulator import World, WorldParameters
 from nocturne.tenants import Tenant
@@ -119,12 +119,9 @@ def main() -> None:
     arguments = parser.parse_args()
     world = world_of(arguments.plays, arguments.days)
     tenant, marks = tenant_of(world), MemoryMarks()
-    from nocturne.installation.database import EmbeddedDatabase
 
     with throwaway_installation() as settings:
-        EmbeddedDatabase(settings).start()
-        migrate(settings)
-        provision(tenant, settings)
+        start_database(settings, tenant)
         rows = write_silver(world, tenant, settings, marks, world.days)
         last = world.days[-1]
         timings = {}

@@ -13,7 +13,7 @@ from nocturne.adjusting import Adjustments, Named
 from nocturne.datasets import DATASETS, Type
 from nocturne.errors import TenantError
 from nocturne.gates.checks import Check, faults
-from nocturne.gates.suites import MEASURES, ROW_MEASURES, MartSuite, Suite, load_batch_checks, load_mart_suites, load_suite
+from nocturne.gates.suites import MEASURES, MartSuite, Suite, load_batch_checks, load_mart_suites, load_suite, row_columns
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant, line_of
 
@@ -25,8 +25,7 @@ _NOTHING: Final = Adjustments()
 def of_dataset(tenant: Tenant, settings: Settings, suite: Suite, batches: Sequence[Check]) -> tuple[Suite, tuple[Check, ...]]:
     """A dataset's suite and the checks of its batches, as they are for a tenant. Raises TenantError with file and line."""
     said = tenant.checks.get(suite.dataset, _NOTHING)
-    columns = {column.name: column.type for column in DATASETS[suite.dataset].columns} | dict(ROW_MEASURES)
-    own = _Adjusting(tenant, settings, suite.dataset, said, columns, (*suite.rows, *batches)).checks()
+    own = _Adjusting(tenant, settings, suite.dataset, said, row_columns(suite.dataset), (*suite.rows, *batches)).checks()
     of_batches = tuple(check for check in own if set(check.columns) <= MEASURES.keys())
     return replace(suite, rows=tuple(check for check in own if check not in of_batches)), of_batches
 

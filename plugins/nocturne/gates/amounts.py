@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
 from nocturne.datasets import Dataset, Type
 from nocturne.gates.reconciliation import WHOLE, AmountTerms
-from nocturne.lake import duck, name, table
+from nocturne.lake import Connection as DuckDB
+from nocturne.lake import Table, name
 from nocturne.postgres import Connection, statement
-from nocturne.settings import Settings
 from nocturne.tenants import Tenant
 
 _PAYMENTS: Final = """
@@ -35,9 +36,12 @@ FROM {build}.revenue_days WHERE {asked} GROUP BY 1
 _HALF: Final = Decimal("0.0000005")
 """What rounding to the millionth can add to an amount of the mart, or take from it."""
 
+_Side = tuple[str, Mapping[str, tuple[Decimal, ...]]]
+"""What a side is called, and its sums of each part."""
+
 
 def loaded_amounts(
-    connection: Connection, tenant: Tenant, settings: Settings, dataset: Dataset, parts: Sequence[date]
+    connection: Connection, lake: DuckDB, silver: Table, tenant: Tenant, dataset: Dataset, parts: Sequence[date]
 ) -> list[AmountTerms]:
     """Every amount of a dataset in silver beside the warehouse: of the event dates `parts`, of a reference dataset as a whole.
 
@@ -50,17 +54,11 @@ def loaded_amounts(
     sums = ", ".join(f"coalesce(sum({name(column)}), 0)" for column in amounts)
     wanted, where = ([part.isoformat() for part in parts], f"WHERE {on} = ANY(%s)") if on else (None, "")
     part = f"{on}::text" if on else f"'{WHOLE}'"
-    with duck(settings) as lake:
-        rows = table(settings, tenant, "silver", dataset).scan(*([on] if on else []), *amounts, parts=wanted)
-        silver = _by_part(lake.execute(f"SELECT {part}, {sums} FROM {rows} GROUP BY 1").fetchall())
+    rows = silver.scan(*([on] if on else []), *amounts, parts=wanted)
+    before = _by_part(lake.execute(f"SELECT {part}, {sums} FROM {rows} GROUP BY 1").fetchall())
     query = statement(f"SELECT {part}, {sums} FROM {tenant.raw_schema}.{dataset.name} {where} GROUP BY 1")
-    warehouse = _by_part(connection.execute(query, (list(parts),) if on else None).fetchall())
-    none = (Decimal(0),) * len(amounts)
-    return [
-        AmountTerms(dataset.name, one, column, "silver", silver.get(one, none)[place], "the warehouse", warehouse.get(one, none)[place])
-        for one in sorted({*silver, *warehouse})
-        for place, column in enumerate(amounts)
-    ]
+    behind = _by_part(connection.execute(query, (list(parts),) if on else None).fetchall())
+    return _beside(dataset.name, amounts, ("silver", before), ("the warehouse", behind))
 
 
 def revenue_amounts(connection: Connection, tenant: Tenant, days: Sequence[date] | None) -> list[AmountTerms]:
@@ -78,14 +76,18 @@ def revenue_amounts(connection: Connection, tenant: Tenant, days: Sequence[date]
     money = " UNION ALL ".join(text.format(**names) for text in sides)
     warehouse = _by_part(connection.execute(statement(_WAREHOUSE.format(money=money, **names)), given).fetchall())
     mart = _by_part(connection.execute(statement(_MART.format(**names)), given).fetchall())
-    none = (Decimal(0),) * 4
+    terms = _beside("revenue_days", ("gross_amount", "refund_amount", "tax_amount"), ("the warehouse", warehouse), ("the mart", mart))
+    return [replace(one, tolerance=_HALF * mart[one.part][-1]) if one.part in mart else one for one in terms]
+
+
+def _beside(table: str, amounts: Sequence[str], before: _Side, behind: _Side) -> list[AmountTerms]:
+    """The amounts of every part that either side has; a side without the part has none of it."""
+    (place_before, sums_before), (place_behind, sums_behind) = before, behind
+    none = (Decimal(0),) * len(amounts)
     return [
-        AmountTerms(
-            *("revenue_days", one, amount, "the warehouse", warehouse.get(one, none)[place], "the mart", mart.get(one, none)[place]),
-            tolerance=_HALF * mart.get(one, none)[-1],
-        )
-        for one in sorted({*warehouse, *mart})
-        for place, amount in enumerate(("gross_amount", "refund_amount", "tax_amount"))
+        AmountTerms(table, part, amount, place_before, sums_before.get(part, none)[n], place_behind, sums_behind.get(part, none)[n])
+        for part in sorted({*sums_before, *sums_behind})
+        for n, amount in enumerate(amounts)
     ]
 
 

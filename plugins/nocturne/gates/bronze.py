@@ -25,11 +25,11 @@ from nocturne.gates.suites import (
     ACCEPTABLE,
     AGE,
     PROBLEMS,
-    ROW_MEASURES,
     WRONG_CODES,
     Suite,
     load_batch_checks,
     load_suite,
+    row_columns,
     suite_fingerprint,
 )
 from nocturne.lake import BATCH, Connection, duck, name, reader, table, text
@@ -60,7 +60,7 @@ def gate_bronze(tenant: Tenant, day: date, settings: Settings, ledger: Marks) ->
     if waiting := [gate for gate in gates if gate.pending]:
         judge = Judge()
         with duck(settings) as connection:
-            _ask_batches(judge, [(gate, gate.measure(connection)) for gate in waiting])
+            _ask_batches(judge, [(gate, gate.measure(connection, gates)) for gate in waiting])
             for gate in waiting:
                 gate.ask_rows(judge, connection)
     ledger.judge(tenant, [judgement for gate in gates for judgement in gate.judgements()])
@@ -181,27 +181,23 @@ class _DatasetGate:
         self.results[batch.id].append(result)
 
     # what is asked ---------------------------------------------------------------------------------------------------------
-    def measure(self, connection: Connection) -> list[Measured]:
-        """The measures of the pending batches."""
-        zone, known = self.tenant.time_zone[-1].value, self._known()
+    def measure(self, connection: Connection, gates: Iterable[_DatasetGate]) -> list[Measured]:
+        """The measures of the pending batches, which may name what other `gates` are of."""
+        zone = self.tenant.time_zone[-1].value
+        registers = {gate.dataset.name: gate for gate in gates if gate is not self}
+        named = {column: registers[of] for column, of in REGISTERS.items() if column in self.dataset.by_name and of in registers}
+        known = {column: told for column, register in named.items() if (told := register.tells_of(column))}
         counted = count(connection, self.bronze, self.dataset, self.pending, zone, known) if self.pending else {}
         self.profiles |= {batch: counts.profile for batch, counts in counted.items()}
         return [self._measure(batch, counted.get(batch.id, Counts(0, {}))) for batch in self.pending]
 
-    def _known(self) -> dict[str, str]:
-        """SQL of what the tenant's registers tell of, by the column that names it: of one that comes whole, what its last delivery has."""
-        known = {}
-        for column, register in REGISTERS.items():
-            if column in self.dataset.by_name and register != self.dataset.name and self.tenant.has(register):
-                loaded = [Batch.of(part, mark) for part, mark in self.ledger.marks(self.tenant, "bronze", register).items()]
-                parts: list[str] = []
-                for source in self.tenant.sources_of(register):
-                    own = sorted((one for one in loaded if one.source == source.name and one.rows), key=lambda one: one.received_on)
-                    parts += [batch.id for batch in (own if source.is_daily or source.is_incremental else own[-1:])]
-                if parts:
-                    rows = table(self.settings, self.tenant, "bronze", DATASETS[register]).scan(column, parts=parts)
-                    known[column] = f"SELECT {column} FROM {rows} WHERE {column} IS NOT NULL"
-        return known
+    def tells_of(self, column: str) -> str | None:
+        """SQL of what this register tells of, by its key: of a source that delivers its whole state, what its last delivery has."""
+        parts: list[str] = []
+        for source in self.tenant.sources_of(self.dataset.name):
+            own = [batch.id for batch in self.batches if batch.source == source.name and batch.rows]
+            parts += own if source.is_daily or source.is_incremental else own[-1:]
+        return f"SELECT {column} FROM {self.bronze.scan(column, parts=parts)} WHERE {column} IS NOT NULL" if parts else None
 
     def _measure(self, batch: Batch, counts: Counts) -> Measured:
         earlier = [one for one in self.batches if one.source == batch.source and one.received_on < batch.received_on]
@@ -265,8 +261,8 @@ class _DatasetGate:
 
     def _suspected(self, connection: Connection, rows: str, asked: Mapping[str, _Asked]) -> pa.Table:
         """The rows that may fail a check, and of each batch the first, which the library is to let pass unless it fails too."""
-        kinds = {**{column.name: column.type for column in self.dataset.columns}, **ROW_MEASURES}
-        conditions = dict.fromkeys(suspects(check, kinds, rows, BATCH) for check in self.suite.rows)
+        columns = row_columns(self.dataset.name)
+        conditions = dict.fromkeys(suspects(check.within(BATCH), columns, rows) for check in self.suite.rows)
         first = ", ".join(f"({text(batch)}, {one.first})" for batch, one in asked.items())
         where = " OR ".join([*conditions, f"({BATCH}, _line) IN ({first})"]) if first else "false"
         return reader(connection, f"SELECT * FROM ({rows}) WHERE {where}").read_all()

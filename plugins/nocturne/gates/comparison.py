@@ -12,6 +12,7 @@ from nocturne.gates.history import (
     STEPS,
     Past,
     beyond,
+    chance_of,
     chi_square,
     clock,
     crowding,
@@ -102,18 +103,14 @@ def frame(measured: Sequence[Measured]) -> pd.DataFrame:
 
 def _largest_drop(counts: Counts, past: Sequence[Mapping[str, float]]) -> Found:
     """How far the share of filled rows of a column fell below its usual share, beyond chance; and the column. None: not enough is known."""
-    if counts.rows < SMALL:
-        return None, ""
-    drops: dict[str, float] = {}
-    notes: dict[str, str] = {}
+    found: list[tuple[float, str]] = []
     for column, filled in counts.filled.items():
         usual = usual_share([shares.get(column, 0.0) for shares in past])
-        if usual is not None:
-            chance = 3 * (usual * (1 - usual) / counts.rows) ** 0.5
-            drops[column] = usual - filled / counts.rows - chance
-            notes[column] = f"{column}: {filled / counts.rows:.1%} of {counts.rows} rows have it, usual are {usual:.1%}"
-    worst = max(drops, key=lambda column: drops[column], default="")
-    return (drops[worst], notes[worst]) if worst else (None, "")
+        if usual is not None and counts.rows >= SMALL:
+            share = filled / counts.rows
+            note = f"{column}: {share:.1%} of {counts.rows} rows have it, usual are {usual:.1%}"
+            found.append((usual - share - chance_of(usual, counts.rows), note))
+    return max(found, key=lambda one: one[0], default=(None, ""))
 
 
 def _largest_rise(counts: Counts, past: Sequence[Mapping[str, float]]) -> Found:
@@ -122,9 +119,9 @@ def _largest_rise(counts: Counts, past: Sequence[Mapping[str, float]]) -> Found:
     for column, unknown in counts.unknown.items():
         usual = usual_share([one[column] for one in past if column in one])
         if usual is not None and counts.rows >= SMALL:
-            share, chance = unknown / counts.rows, 3 * (usual * (1 - usual) / counts.rows) ** 0.5
+            share = unknown / counts.rows
             note = f"{column}: {share:.1%} of {counts.rows} rows name {REGISTERS[column]} that nothing tells of, usual are {usual:.1%}"
-            found.append((share - usual - chance, note))
+            found.append((share - usual - chance_of(usual, counts.rows), note))
     return max(found, default=(None, ""))
 
 

@@ -87,6 +87,11 @@ def usual_share(shares: Sequence[float]) -> float | None:
     return median(shares[-ALL_DAYS:]) if len(shares) >= ENOUGH_DAYS else None
 
 
+def chance_of(share: float, rows: int) -> float:
+    """How far the share found among so many rows may lie from the true one by chance: three standard deviations of a binomial variable."""
+    return 3 * sqrt(share * (1 - share) / rows)
+
+
 def usual_mix(mixes: Sequence[Mapping[str, float]]) -> dict[str, float] | None:
     """The usual shares of a column's values (mean of its last batches); None while too little is known."""
     if len(mixes) < ENOUGH_DAYS:
@@ -138,7 +143,7 @@ def crowding(share: float, past: Sequence[float], rows: int) -> float | None:
     if len(past) < ENOUGH_DAYS or rows < FEW_FOR_A_MIX:
         return None
     most = max(past[-ALL_DAYS:])
-    return share - 2 * most - 3 * sqrt(most * (1 - most) / rows)
+    return share - 2 * most - chance_of(most, rows)
 
 
 def clock(mix: Mapping[str, float], past: Sequence[Mapping[str, float]], rows: int) -> tuple[float | None, int]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from nocturne.datasets import DATASETS, Dataset, Type
+from nocturne.datasets import Dataset, Type
 from nocturne.errors import GateFailed
 from nocturne.gates.adjustments import of_mart
 from nocturne.gates.amounts import loaded_amounts, revenue_amounts
@@ -26,7 +26,7 @@ from nocturne.gates.reconciliation import (
     play_differences,
 )
 from nocturne.gates.suites import MartSuite, load_mart_suites
-from nocturne.lake import Layer, table
+from nocturne.lake import Layer, Table, duck, table
 from nocturne.ledger import Marks, utc_now
 from nocturne.postgres import Connection, connect, statement
 from nocturne.quality import FINDINGS, Judgement, Outcome, Result
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STATION = "gate_marts"
-_LAYERS: tuple[Layer, ...] = ("bronze", "quarantine", "silver")
+_LAYERS: tuple[Layer, ...] = ("bronze", "quarantine")
 _SUMS = "delivered = left out + valid + quarantined; valid = silver + duplicates; silver = warehouse"
 _PLAYS = "silver = plays of the mart + joined resumes + attempts of no length"
 _AMOUNTS = "each amount: silver = warehouse"
@@ -79,6 +79,11 @@ def gate_marts(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> 
         entries=tuple(build.entries) or (Entry(name="marts", skipped=True),),
         warnings=tuple(build.warnings),
     )
+
+
+def _rows_of(one: Table) -> dict[str, int]:
+    """Rows of each partition, as the Delta log says."""
+    return {part or WHOLE: held.rows for part, held in one.partitions().items()}
 
 
 def _untroubled(asked: int) -> Outcome:
@@ -140,21 +145,21 @@ class _Build:
     # it adds up ----------------------------------------------------------------------------------------------------------
     def reconcile(self) -> None:
         """Compare every sum, and keep what does not add up."""
-        for dataset in self.tenant.datasets:
-            terms = self._terms(dataset)
-            found = list(differences(terms))
-            self.lines += found
-            self._keep_sums(dataset.name, _SUMS, len(terms.batches) + len(terms.parts), found, terms.counts)
-            touched = self._touched(dataset.name)
-            self._compare(dataset.name, _AMOUNTS, loaded_amounts(self.connection, self.tenant, self.settings, dataset, touched))
-            self.entries.append(Entry(name=f"reconciliation {dataset.name}", counts=dict(terms.counts)))
+        with duck(self.settings) as lake:
+            for dataset in self.tenant.datasets:
+                silver, touched = table(self.settings, self.tenant, "silver", dataset), self._touched(dataset.name)
+                terms = self._terms(dataset, silver, touched)
+                found = list(differences(terms))
+                self.lines += found
+                self._keep_sums(dataset.name, _SUMS, len(terms.batches) + len(terms.parts), found, terms.counts)
+                self._compare(dataset.name, _AMOUNTS, loaded_amounts(self.connection, lake, silver, self.tenant, dataset, touched))
+                self.entries.append(Entry(name=f"reconciliation {dataset.name}", counts=dict(terms.counts)))
         if self.tenant.has("plays") and {"plays", "reconciliation_days"} <= self.columns.keys():
             plays = self._plays()
             found = list(play_differences(plays))
             self.lines += found
             counts = {"mart": sum(one.mart for one in plays.values()), "joined": sum(one.joined for one in plays.values())}
             self._keep_sums("plays", _PLAYS, len(plays), found, counts | {"zero_length": sum(one.zero_length for one in plays.values())})
-
         if {"revenue_days", "int_fx"} <= self.columns.keys():
             self._compare("revenue_days", _REVENUE, revenue_amounts(self.connection, self.tenant, self._asked_days()))
 
@@ -169,8 +174,8 @@ class _Build:
         result = Result(check, _CODE, "stop", outcome, _ADDS_UP, asked, len(found), "; ".join(found[:3]))
         self.judgements.append(Judgement("sums", dataset, self.day, check, (result,), dict(counts)))
 
-    def _terms(self, dataset: Dataset) -> Terms:
-        bronze, quarantine, silver = (self._partitions(layer, dataset) for layer in _LAYERS)
+    def _terms(self, dataset: Dataset, silver: Table, touched: Sequence[date]) -> Terms:
+        bronze, quarantine = (_rows_of(table(self.settings, self.tenant, layer, dataset)) for layer in _LAYERS)
         refined = self.ledger.marks(self.tenant, "quarantine", dataset.name)
         batches = {
             batch: BatchTerms(
@@ -184,17 +189,12 @@ class _Build:
             for batch, mark in self.ledger.marks(self.tenant, "bronze", dataset.name).items()
         }
         duplicates = sum(int(mark.facts["duplicates"]) for mark in self.ledger.marks(self.tenant, "silver", dataset.name).values())
-        return Terms(dataset.name, batches, self._parts(dataset, silver), duplicates)
+        return Terms(dataset.name, batches, self._parts(dataset, _rows_of(silver), touched), duplicates)
 
-    def _partitions(self, layer: Layer, dataset: Dataset) -> dict[str, int]:
-        """Rows of each partition, as the Delta log says."""
-        return {part or WHOLE: one.rows for part, one in table(self.settings, self.tenant, layer, dataset).partitions().items()}
-
-    def _parts(self, dataset: Dataset, silver: Mapping[str, int]) -> dict[str, PartTerms]:
+    def _parts(self, dataset: Dataset, silver: Mapping[str, int], touched: Sequence[date]) -> dict[str, PartTerms]:
         raw = self.tenant.raw_schema
         told_rows = self._fetch(f"SELECT coalesce(event_on::text, '{WHOLE}'), rows FROM {raw}.silver_rows WHERE dataset = %s", dataset.name)
         stood = {str(part): int(rows) for part, rows in told_rows}
-        touched = self._touched(dataset.name)
         held: dict[str, int] = {}
         if touched and dataset.event_date:
             query = f"SELECT {dataset.event_date}::text, count(*) FROM {raw}.{dataset.name} WHERE {dataset.event_date} = ANY(%s) GROUP BY 1"
@@ -215,7 +215,7 @@ class _Build:
             f"SELECT event_on::text, joined_count, zero_length_count FROM {build}.reconciliation_days"
             f" WHERE dataset = 'plays' AND {self._asked('event_on')}"
         )
-        silver = self._partitions("silver", DATASETS["plays"])
+        silver = _rows_of(table(self.settings, self.tenant, "silver", "plays"))
         counted, others = dict(mart), {day: (joined, zero_length) for day, joined, zero_length in rest}
         days = sorted({*counted, *others} | (set(silver) if self.is_full else set()))
         return {day: PlayTerms(silver.get(day, 0), counted.get(day, 0), *others.get(day, (0, 0))) for day in days}

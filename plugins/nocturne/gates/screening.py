@@ -19,9 +19,9 @@ _SAME_EVERYWHERE: Final = re.compile(r"(?:[A-Za-z0-9 _@:/+,;=#%&~<>'\"-]|\[[A-Za
 _EVERY_ROW: Final = "true"
 
 
-def suspects(check: Check, columns: Mapping[str, Type], rows: str, within: str) -> str:
-    """SQL: whether a row may fail a check. `rows` is SQL of all rows, and what must be unique is so within each value of `within`."""
-    condition: str = _CONDITIONS[check.type](check, columns, rows, within)
+def suspects(check: Check, columns: Mapping[str, Type], rows: str) -> str:
+    """SQL: whether a row may fail a check. `rows` is SQL of all rows, among which a key that stands several times is sought."""
+    condition: str = _CONDITIONS[check.type](check, columns, rows)
     return f"coalesce({condition}, false)"
 
 
@@ -92,8 +92,8 @@ def _unequal(check: Check, *_: Any) -> str:
     return f"{one} <> {other}"
 
 
-def _repeated(check: Check, _: Mapping[str, Type], rows: str, within: str) -> str:
-    digest = f"hash({', '.join(map(name, (within, *check.columns)))})"
+def _repeated(check: Check, _: Mapping[str, Type], rows: str) -> str:
+    digest = f"hash({', '.join(map(name, check.columns))})"
     return f"{asks(check)} AND {digest} IN (SELECT {digest} FROM ({rows}) WHERE {asks(check)} GROUP BY 1 HAVING count(*) > 1)"
 
 

@@ -86,6 +86,11 @@ ACCEPTABLE = frozenset(MEASURES) - {"rows_lost", "empty_required_count"}
 """What is merely unlike all before, and so may be right; a person may say so of a day (`accept` beside the source)."""
 
 
+def row_columns(dataset: str) -> dict[str, Type]:
+    """What the checks of a dataset's rows may ask: its own columns, and what is measured of a row."""
+    return {column.name: column.type for column in DATASETS[dataset].columns} | dict(ROW_MEASURES)
+
+
 @dataclass(frozen=True)
 class Suite:
     """The checks of the rows of one dataset's batches."""
@@ -124,8 +129,7 @@ def load_suite(folder: Path, dataset: str) -> Suite:
     top = _read(folder, f"bronze/{dataset}.yml").fields(allowed=("dataset", "may_be_empty", "rows"), required=("dataset", "rows"))
     if top["dataset"].text() != dataset or dataset not in DATASETS:
         raise top["dataset"].fail(f"the suite of {dataset} must say `dataset: {dataset}`, a dataset of the catalogue")
-    columns = {column.name: column.type for column in DATASETS[dataset].columns} | dict(ROW_MEASURES)
-    return Suite(dataset, _checks(top["rows"], columns), "may_be_empty" in top and bool(top["may_be_empty"].text()))
+    return Suite(dataset, _checks(top["rows"], row_columns(dataset)), "may_be_empty" in top and bool(top["may_be_empty"].text()))
 
 
 def load_batch_checks(folder: Path) -> tuple[Check, ...]:

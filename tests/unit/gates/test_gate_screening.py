@@ -77,7 +77,7 @@ def test_what_the_library_finds_was_suspected(kind: str, kwargs: dict[str, Any],
     with duckdb.connect() as connection:
         connection.execute(f"CREATE TABLE held (place INTEGER, a {sql}, b {sql}, batch VARCHAR)")
         connection.executemany("INSERT INTO held VALUES (?, ?, ?, 'one')", [(place, *pair) for place, pair in enumerate(pairs)])
-        condition = suspects(check, {"a": of, "b": of}, "SELECT * FROM held", "batch")
+        condition = suspects(within, {"a": of, "b": of}, "SELECT * FROM held")
         suspected = {place for (place,) in connection.execute(f"SELECT place FROM held WHERE {condition}").fetchall()}
         asked = {place for (place,) in connection.execute(f"SELECT place FROM held WHERE {asks(check)}").fetchall()}
     assert set(verdict.failing.tolist()) <= suspected
@@ -86,8 +86,5 @@ def test_what_the_library_finds_was_suspected(kind: str, kwargs: dict[str, Any],
 
 def test_a_condition_leaves_the_many_out() -> None:
     check = Check("expect_column_values_to_match_regex", {"column": "a", "regex": "^[A-Z]{2}$"}, "stop", "Because.", "suite.yml:1")
-    assert suspects(check, {"a": Type.TEXT}, "", "batch") == "coalesce(NOT regexp_matches(\"a\", '^[A-Z]{2}$'), false)"
-    assert (
-        suspects(Check(check.type, {"column": "a", "regex": r"^\d"}, "stop", "", ""), {"a": Type.TEXT}, "", "batch")
-        == "coalesce(true, false)"
-    )
+    assert suspects(check, {"a": Type.TEXT}, "") == "coalesce(NOT regexp_matches(\"a\", '^[A-Z]{2}$'), false)"
+    assert suspects(Check(check.type, {"column": "a", "regex": r"^\d"}, "stop", "", ""), {"a": Type.TEXT}, "") == "coalesce(true, false)"
