@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from nocturne.datasets import Dataset
+    from nocturne.landing.drawers import Action as Steering
     from nocturne.ledger import Ledger
     from nocturne.marts.rollback import Action
     from nocturne.orchestration.catalogue import Station
@@ -401,6 +402,50 @@ def _tenant_and_dataset(given: Arguments) -> tuple[Tenant, Dataset]:
     return tenant, dataset
 
 
+# deliveries -----------------------------------------------------------------------------------------------------------------------
+def show_deliveries(given: Arguments) -> int:
+    """List what a source delivered, the newest day first: what stands, what was replaced, and what was taken back and why."""
+    from nocturne.landing import list_deliveries
+
+    tenant, _ = _tenant_and_ledger(given.tenant)
+    found = list_deliveries(tenant, _settings(), given.source, given.day)
+    table = _table("day", "delivery", "state", "taken at", "files", "bytes", "kept until", "why")
+    for one in found[: given.count]:
+        kept = "" if one.kept_until is None else one.kept_until.isoformat() if one.is_kept else "no longer kept"
+        table.add_row(
+            one.day.isoformat(), str(one.number or 1), one.state, f"{one.manifest.taken_at:%Y-%m-%d %H:%M}", f"{len(one.manifest.files):,}",
+            f"{one.manifest.bytes:,}", kept, f"{one.step.reason} ({one.step.by}, {one.step.at:%Y-%m-%d})" if one.step else "",
+        )  # fmt: skip
+    _show(table)
+    if len(found) > given.count:
+        print(f"{len(found) - given.count} more: --count")
+    return 0
+
+
+def restore_delivery(given: Arguments) -> int:
+    """Let an earlier delivery of a source stand for a day: the one before, or of a day of which none stands, the one that was withdrawn.
+    The next night follows; what stood until now is kept, and is not taken from the source again.
+    """
+    return _steer_deliveries(given, "restore", given.to)
+
+
+def withdraw_delivery(given: Arguments) -> int:
+    """Let no delivery of a source stand for a day. The next night follows; what stood is kept, and is not taken from the source again."""
+    return _steer_deliveries(given, "withdraw", None)
+
+
+def _steer_deliveries(given: Arguments, action: Steering, number: int | None) -> int:
+    from nocturne.orchestration.catalogue import STEER_DELIVERIES
+
+    tenant, ledger = _tenant_and_ledger(given.tenant)
+    asked = {"source": given.source, "of": given.day, "action": action, "number": number, "reason": given.reason}
+    receipt = _asked(STEER_DELIVERIES, tenant, ledger, asked)
+    facts = receipt.entries[0].facts
+    brings_back = f"`nocturne deliveries restore {tenant.slug} {given.source} {given.day} --to {facts['away']} --reason ...` undoes it."
+    print("The next night follows." if facts["away"] is None else f"The next night follows; {brings_back}")
+    return 0
+
+
 # what is published ----------------------------------------------------------------------------------------------------------------
 def list_published(given: Arguments) -> int:
     """List the publishes and rollbacks of a tenant, the newest first, and whether publishing is held."""
@@ -438,25 +483,30 @@ def release_publishing(given: Arguments) -> int:
 
 
 def _steer(given: Arguments, action: Action, publish_id: int | None, reason: str) -> int:
+    from nocturne.orchestration.catalogue import STEER
+
+    tenant, ledger = _tenant_and_ledger(given.tenant)
+    _asked(STEER, tenant, ledger, {"action": action, "publish_id": publish_id, "reason": reason})
+    if action == "release":
+        print(f"The next night publishes; `nocturne run publish_marts {tenant.slug}` does it now.")
+    else:
+        print(f"Publishing is held until `nocturne publish release {tenant.slug}`.")
+    return 0
+
+
+def _asked(station: Station, tenant: Tenant, ledger: Ledger, what: dict[str, Any]) -> Receipt:
+    """Do what a person asks of a station that notes who asked; shows and gives the receipt."""
     import getpass
     import socket
     import uuid
     from datetime import UTC, datetime
     from functools import partial
 
-    from nocturne.marts import steer_marts
-    from nocturne.orchestration.catalogue import STEER
-
-    tenant, ledger = _tenant_and_ledger(given.tenant)
     by, run_id = f"{getpass.getuser()} at a terminal", f"terminal/{socket.gethostname()}/{uuid.uuid4()}"
-    steer = partial(steer_marts, action=action, publish_id=publish_id, reason=reason, asked=run_id, by=by)
-    receipt = _kept(STEER, steer, tenant, tenant.business_day(datetime.now(UTC)), _settings(), ledger, run_id)
+    work = partial(station.load(), **what, asked=run_id, by=by)
+    receipt = _kept(station, work, tenant, tenant.business_day(datetime.now(UTC)), _settings(), ledger, run_id)
     _show_receipt(receipt)
-    if action == "release":
-        print(f"The next night publishes; `nocturne run publish_marts {tenant.slug}` does it now.")
-    else:
-        print(f"Publishing is held until `nocturne publish release {tenant.slug}`.")
-    return 0
+    return receipt
 
 
 def _tenant_and_ledger(slug: str) -> tuple[Tenant, Ledger]:
@@ -796,6 +846,25 @@ COMMANDS = (
         _argument("tenant", help="slug"),
         _argument("--day", type=_date, help="business day; default: the last local day that is over"),
     )),
+    Command("deliveries list", "list what a source delivered, and what was taken back", show_deliveries, (
+        _argument("tenant", help="slug"),
+        _argument("source"),
+        _argument("--day", type=_date, help="the day of the delivery; default: all"),
+        _argument("--count", type=int, default=30, help="how many (default: 30)"),
+    )),
+    Command("deliveries restore", "let an earlier delivery stand", restore_delivery, (
+        _argument("tenant", help="slug"),
+        _argument("source"),
+        _argument("day", type=_date, help="the day of the delivery"),
+        _argument("--to", type=int, help="the number of the delivery that is to stand; default: the one before"),
+        _argument("--reason", required=True, help="why; whoever finds a delivery taken back reads it"),
+    )),
+    Command("deliveries withdraw", "let no delivery of a day stand", withdraw_delivery, (
+        _argument("tenant", help="slug"),
+        _argument("source"),
+        _argument("day", type=_date, help="the day of the delivery"),
+        _argument("--reason", required=True, help="why; whoever finds a delivery taken back reads it"),
+    )),
     Command("publish list", "list publishes and rollbacks, and whether publishing is held", list_published, (
         _argument("tenant", help="slug"),
         _argument("--count", type=int, default=30, help="how many (default: 30)"),
@@ -853,6 +922,7 @@ COMMANDS = (
 _GROUPS = {
     "tenants": "check, list and add tenants",
     "quarantine": "see what was refused, and have it taken again",
+    "deliveries": "see what was delivered, and take it back",
     "gates": "see what is delivered, and suggest checks of it",
     "publish": "see what was published, and take it back",
     "metrics": "list, explain and check the metrics",

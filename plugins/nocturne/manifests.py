@@ -3,6 +3,7 @@
     <lake>/<slug>/landing/<dataset>/received_on=<D>/<source>/
         <raw files as delivered>
         manifest.json           written last: a folder without it is no batch (yet)
+    <lake>/<slug>/landing/<dataset>/.kept/      what stood there before (see `landing.drawers`)
 
 `landing` writes this, `bronze` reads it; they meet here. The batch's id is `<source>/<D>`.
 """
@@ -26,6 +27,10 @@ from nocturne.tenants import Tenant
 
 MANIFEST = "manifest.json"
 _PREFIX = "received_on="
+
+
+Content = tuple[str, str]
+"""What one raw file says: where it was taken from, and the SHA-256 of its bytes."""
 
 
 class Delivered(BaseModel):
@@ -92,6 +97,11 @@ class Manifest(BaseModel):
     def bytes(self) -> int:
         """Size of all its files."""
         return sum(file.bytes for file in self.files)
+
+    @property
+    def contents(self) -> frozenset[Content]:
+        """What was delivered, whatever its files are called here."""
+        return frozenset((file.origin, file.sha256) for file in self.files)
 
     @cached_property
     def fingerprint(self) -> str:

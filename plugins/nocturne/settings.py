@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     threads: int = Field(2, ge=1, description="Threads of each DuckDB connection.")
     parallelism: int = Field(2, ge=1, description="Tasks that the LocalExecutor runs at once.")
     keep_hours: int = Field(168, ge=0, description="How long the files of replaced rows are kept in the lake, to be read or restored.")
+    keep_days: int = Field(30, ge=0, description="How long landing keeps a delivery that another took the place of.")
     pack_days: int = Field(3, ge=0, description="Raw files of landing are packed when they were received more than so many days ago.")
     query_seconds: int = Field(30, ge=1, le=3_600, description="After so long a question to the marts is given up.")
     lease_seconds: int = Field(120, ge=5, description="A lease whose heartbeat is older may be taken over.")

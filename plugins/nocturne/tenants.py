@@ -620,9 +620,14 @@ class Tenant(_Strict):
         return f"{self.slug}__rollback"
 
     @property
+    def deliveries_dag(self) -> str:
+        """Id of the DAG that takes deliveries back."""
+        return f"{self.slug}__deliveries"
+
+    @property
     def dags(self) -> tuple[str, ...]:
         """Ids of all its DAGs."""
-        return self.nightly_dag, self.training_dag, self.maintenance_dag, self.rollback_dag
+        return self.nightly_dag, self.training_dag, self.maintenance_dag, self.rollback_dag, self.deliveries_dag
 
     @property
     def models_asset(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from nocturne.tenants import load_tenants
 
 PROJECT = Path(__file__).resolve().parents[2]
-FILES = ("nightly.py", "training.py", "maintenance.py", "rollback.py")
+FILES = ("nightly.py", "training.py", "maintenance.py", "rollback.py", "deliveries.py")
 GOOD = """
 name: A label
 time_zone: America/New_York
@@ -87,11 +88,28 @@ def test_a_person_says_in_a_form_what_is_taken_back(folder: Path) -> None:
     }
     more = dag.get_task("steer_marts")._extra(None, context)
     assert more == {"action": "roll back", "publish_id": 7, "reason": "wrong prices", "asked": "d/r", "by": "Airflow's run r"}
-    assert [task.task_id for task in parse("maintenance.py")["first_label__maintenance"].topological_sort()] == [
-        "pack_landing",
-        "tidy_lake",
-        "trim_journal",
-    ]
+
+
+def test_a_person_says_in_a_form_which_delivery_is_taken_back(folder: Path) -> None:
+    dag = parse("deliveries.py")["first_label__deliveries"]
+    assert dag.schedule is None
+    assert dag.params.get_param("source").schema["enum"] == ["plays", "subscriptions", "tracks"]
+    given = {"source": "plays", "delivered": "2026-03-29", "action": "withdraw", "number": None, "reason": "another's plays"}
+    context = {"params": given, "dag_run": SimpleNamespace(dag_id="d", run_id="r")}
+    assert dag.get_task("steer_deliveries")._extra(None, context) == {
+        "source": "plays",
+        "of": date(2026, 3, 29),
+        "action": "withdraw",
+        "number": None,
+        "reason": "another's plays",
+        "asked": "d/r",
+        "by": "Airflow's run r",
+    }
+
+
+def test_maintenance_removes_before_it_packs(folder: Path) -> None:
+    tasks = parse("maintenance.py")["first_label__maintenance"].topological_sort()
+    assert [task.task_id for task in tasks] == ["trim_deliveries", "pack_landing", "tidy_lake", "trim_journal"]
 
 
 def test_alerts_are_raised_whatever_happened(folder: Path) -> None:

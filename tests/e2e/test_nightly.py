@@ -100,6 +100,25 @@ def test_what_was_published_is_taken_back_and_brought_again_from_airflow(install
     assert fetch(installation.settings, publishes, role=tenant.owner_role)[0]["newest"] == newest + 2
 
 
+def test_a_delivery_is_taken_back_and_brought_again_from_airflow(installation: Installation, night: dict[str, object]) -> None:
+    tenant = installation.tenant("whole_service")
+    before = installation.marts(tenant), installation.silver(tenant)
+    source = next(one for one in tenant.sources if one.dataset == "plays")
+    asked = {"source": source.name, "delivered": DAY.isoformat(), "reason": "the plays of another service"}
+    installation.api.unpause(tenant.deliveries_dag)
+    found = []
+    for number, action in enumerate(("withdraw", "restore"), start=1):
+        conf: dict[str, object] = {**asked, "action": action}
+        installation.api.trigger(tenant.deliveries_dag, f"by-hand-{number}", logical_date=None, conf=conf)
+        assert {run["state"] for run in installation.wait_for_runs(tenant.deliveries_dag, number)} == {"success"}
+        for station in ("load_bronze", "refine_silver"):
+            installation.nocturne("run", station, "whole_service", "--day", DAY.isoformat())
+        found.append(installation.silver(tenant))
+    assert found[0] != before[1]
+    assert found[1] == before[1]
+    assert installation.marts(tenant) == before[0], "what is published waits for a night"
+
+
 def test_no_secret_stands_in_logs_or_in_airflow_s_metadata(installation: Installation, night: dict[str, object]) -> None:
     settings = installation.settings
     tenant = installation.tenant("whole_service")

@@ -8,6 +8,8 @@
     topics      the messages of a topic or stream between two nights (`brokers`: what `kafka` and `redis_streams` share; `messages`: lines)
     ranges      where a night begins and ends with a source that grows
     batches     the batches of one source, and how one is put there at one instant
+    drawers     what stood before, of one batch
+    deliveries  takes a delivery back, and brings it again
     packing     packs and encrypts what stands in landing
     connections where a source is and how it knows us
 
@@ -25,6 +27,7 @@ from typing import TYPE_CHECKING
 from nocturne.errors import DeliveryError, NocturneError, PermanentError, SourceAwaited, SourceMissing, SourceUnavailable
 from nocturne.landing.batches import Shelf, Taken
 from nocturne.landing.connections import Connection, Connections, Patience, environment_connection
+from nocturne.landing.deliveries import list_deliveries, steer_deliveries, trim_deliveries
 from nocturne.landing.packing import pack_landing
 from nocturne.ledger import Mark, Marks, utc_now
 from nocturne.receipts import Entry, Receipt
@@ -34,7 +37,10 @@ from nocturne.tenants import Source, Tenant
 if TYPE_CHECKING:
     from nocturne.landing.files import Store
 
-__all__ = ["Connection", "Connections", "Patience", "environment_connection", "land", "pack_landing"]
+__all__ = [
+    "Connection", "Connections", "Patience", "environment_connection",
+    "land", "list_deliveries", "pack_landing", "steer_deliveries", "trim_deliveries",
+]  # fmt: skip
 
 STATION = "landing"
 _SOURCES_AT_ONCE = 4

@@ -270,6 +270,8 @@ def _take(session: _Session, day: date) -> Taken:
             taken.marks = {shelf.batch(day): Mark(manifest.fingerprint, {"received_on": day.isoformat(), "same_as": earlier.isoformat()})}
             return taken
         fresh = _staged(folder, pages)
+        if shelf.is_refused(day, fresh, taken):
+            return taken
         manifest = shelf.put(day, fresh)
     taken.add(manifest, fresh)
     taken.marks = {manifest.batch: Mark(manifest.fingerprint, {"received_on": day.isoformat(), "rows": sum(page.rows for page in pages)})}
@@ -295,6 +297,9 @@ def _take_new(session: _Session, day: date, since: Increment, mark: Mark | None)
             return Taken()
         until = (wanted.until or {}).get(since.field) or not_ahead(since, found, started)
         fresh = _staged(folder, pages)
+        refused = Taken(is_there=True)
+        if shelf.is_refused(day, fresh, refused):
+            return refused
         manifest = shelf.put(day, fresh, ranges=[Range(part=since.field, since=begin, until=until)])
     taken = Taken(is_there=True, marks=marked(manifest, rows=sum(page.rows for page in pages)))
     taken.add(manifest, fresh)

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from nocturne import at_rest
 from nocturne.errors import DeliveryError, DiskFull, LeaseHeld
+from nocturne.landing.drawers import Drawer, Step, drawers, refusal_of
 from nocturne.ledger import Mark
 from nocturne.manifests import MANIFEST, Delivered, Manifest, Range, batch_folder, batch_id, landing_folder, write_manifest
 from nocturne.settings import Settings
@@ -37,7 +38,10 @@ _SYNCED = 32 << 20
 
 @dataclass(frozen=True)
 class Staged:
-    """A file that was taken and waits beside the batch: its content's facts, and where it came from."""
+    """A file that was taken and waits beside the batch: its content's facts, and where it came from.
+
+    `stood`: it stood in landing before, so its bytes are in the form in which they stand there.
+    """
 
     path: Path
     name: str
@@ -45,6 +49,7 @@ class Staged:
     bytes: int
     sha256: str
     rows: int | None = None
+    stood: bool = False
 
 
 @dataclass
@@ -112,7 +117,7 @@ class Shelf:
     def put(self, day: date, fresh: Iterable[Staged], kept: Iterable[Delivered] = (), *, ranges: Iterable[Range] = ()) -> Manifest:
         """Make the batch of a day hold the `kept` files, which stand in it, and the `fresh` ones, which are moved into it.
 
-        `ranges` say what was taken of a source that grows.
+        `ranges` say what was taken of a source that grows. The delivery that stood there before is kept in its drawer.
 
         Run again after a kill, with the same files, it leaves the same batch.
         """
@@ -135,15 +140,37 @@ class Shelf:
             taken_at=datetime.now(UTC),
             ranges=tuple(ranges),
         )
+        if standing and standing.contents != manifest.contents:
+            self.drawer(day).keep(standing)
         self._sweep(folder, set(files) | taken)  # what a killed run put there for a manifest that it never wrote
         write_manifest(self.settings, self.tenant, manifest)
         self.sweep(manifest)
         return manifest
 
+    def withdraw(self, day: date) -> None:
+        """Let no batch stand for a day. Run again after a kill, it leaves the same."""
+        (self.folder(day) / MANIFEST).unlink(missing_ok=True)
+        self._sweep(self.folder(day), set())
+
+    def drawer(self, day: date) -> Drawer:
+        """What stood as the batch of a day before."""
+        return Drawer(self.settings, self.tenant, self.source.dataset, self.source.name, day)
+
+    def is_refused(self, day: date, offered: Iterable[Staged], taken: Taken) -> bool:
+        """Whether what the source offers for a day is, as a whole, what somebody took back; says so.
+
+        A state that was taken back is refused whatever the night, since the source offers it night after night.
+        """
+        asked = [self.drawer(day)] if self.source.is_daily else drawers(self.settings, self.tenant, self.source.dataset, self.source.name)
+        step = refusal_of(frozenset((file.origin, file.sha256) for file in offered), asked)
+        if step is not None:
+            taken.warnings.append(f"{self.source.name}: what it offers for {day} {refused(step)}")
+        return step is not None
+
     def _place(self, file: Staged, place: Path) -> None:
         """Move a file to its place: sealed, if the tenant's files are encrypted, or if it would be taken for a sealed one."""
         key = at_rest.landing_key(self.settings, self.tenant) if self.tenant.encrypts_landing else None
-        if key is None and not at_rest.is_sealed(file.path):
+        if file.stood or (key is None and not at_rest.is_sealed(file.path)):
             file.path.replace(place)
             return
         sealed = file.path.with_name(f".{file.path.name}.sealed")
@@ -261,6 +288,11 @@ def chunks_of(descriptor: int) -> Iterator[bytes]:
     """The bytes of an open file."""
     while chunk := os.read(descriptor, _CHUNK):
         yield chunk
+
+
+def refused(step: Step) -> str:
+    """What to say of a delivery that was taken back."""
+    return f"was taken back on {step.at:%Y-%m-%d} ({step.reason}) and is not taken again; `nocturne deliveries restore` does so"
 
 
 def _free(name: str, taken: set[str]) -> str:

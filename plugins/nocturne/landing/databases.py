@@ -66,6 +66,8 @@ def _take_state(shelf: Shelf, day: date, mark: Mark | None, connection: Connecti
             facts = {"received_on": day.isoformat(), "same_as": newest.isoformat()}
             taken.marks = {shelf.batch(day): Mark(manifest.fingerprint, facts)}
             return taken
+        if shelf.is_refused(day, found.files, taken):
+            return taken
         manifest = shelf.put(day, found.files)
     taken.add(manifest, found.files)
     taken.marks = {manifest.batch: Mark(manifest.fingerprint, {"received_on": day.isoformat(), "rows": found.rows})}
@@ -83,6 +85,9 @@ def _take_new(shelf: Shelf, day: date, watermark: Watermark, mark: Mark | None, 
         asked = reduced(watermark, begin) if begin is not None else watermark.start
         found = _read(shelf, folder, connection, asked, end)
         reached = greatest(watermark, [value for value in (found.greatest, begin) if value is not None])
+        refused = Taken(is_there=True)
+        if found.rows and shelf.is_refused(day, found.files, refused):
+            return refused
         if not found.rows or _is_old(shelf, wanted, day, found):
             return Taken()
         if reached is None:

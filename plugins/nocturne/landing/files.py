@@ -14,16 +14,17 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Protocol
 
 from nocturne.errors import DeliveryError, SourceUnavailable
-from nocturne.landing.batches import Shelf, Staged, Taken, chunks_of, write
+from nocturne.landing.batches import Shelf, Staged, Taken, chunks_of, refused, write
+from nocturne.landing.drawers import Step
 from nocturne.ledger import Mark
-from nocturne.manifests import MANIFEST, Manifest
+from nocturne.manifests import MANIFEST, Content, Manifest
 
 _DAY = "{day}"
 _DAY_PATTERN = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
@@ -106,7 +107,9 @@ def _take_day(shelf: Shelf, store: Store, day: date, offered: list[Seen], mark: 
     with shelf.taking("files") as folder:
         manifest = shelf.manifest(day)
         standing = {file.origin: file for file in manifest.files} if manifest else {}
-        fresh = []
+        refusals = _refusals(shelf, day)
+        fresh: list[Staged] = []
+        withheld: list[tuple[Staged, Step]] = []
         for seen in offered:
             if seen.origin in standing and looks.get(seen.origin) == seen.look:
                 continue
@@ -115,8 +118,11 @@ def _take_day(shelf: Shelf, store: Store, day: date, offered: list[Seen], mark: 
             if staged is None:
                 continue
             looks[seen.origin] = seen.look
-            if seen.origin not in standing or standing[seen.origin].sha256 != staged.sha256:
+            if step := refusals.get((staged.origin, staged.sha256)):
+                withheld.append((staged, step))
+            elif seen.origin not in standing or standing[seen.origin].sha256 != staged.sha256:
                 fresh.append(staged)
+        fresh += _taken_after_all(shelf, fresh, withheld, taken)
         if fresh:
             replaced = {file.origin for file in fresh}
             manifest = shelf.put(day, fresh, [file for file in standing.values() if file.origin not in replaced])
@@ -126,6 +132,19 @@ def _take_day(shelf: Shelf, store: Store, day: date, offered: list[Seen], mark: 
     if manifest:
         taken.marks = _marked(manifest, looks)
     return taken
+
+
+def _refusals(shelf: Shelf, day: date) -> dict[Content, Step]:
+    """The files of a day that somebody took back: all of a delivery that he withdrew, else those that he brought others instead of."""
+    found = shelf.drawer(day).refusals()
+    return {content: refusal.step for refusal in found for content in refusal.contents - refusal.instead}
+
+
+def _taken_after_all(shelf: Shelf, fresh: Sequence[Staged], withheld: Sequence[tuple[Staged, Step]], taken: Taken) -> list[Staged]:
+    """Of the files that were taken back, those that are right now: a withdrawn delivery of which one file was mended is another one."""
+    again = [staged for staged, step in withheld if fresh and step.to is None]
+    taken.warnings += [f"{shelf.source.name}: {staged.origin} {refused(step)}" for staged, step in withheld if staged not in again]
+    return again
 
 
 def _take_state(shelf: Shelf, store: Store, day: date, offered: list[Seen], marks: Mapping[str, Mark]) -> Taken:
@@ -141,8 +160,10 @@ def _take_state(shelf: Shelf, store: Store, day: date, offered: list[Seen], mark
         fresh = [staged for seen in offered if (staged := store.stage(seen, folder, taken))]
         if len(fresh) < len(offered):
             return taken  # half a state would say that the rest is gone
+        if shelf.is_refused(day, fresh, taken):
+            return taken
         manifest = shelf.manifest(newest) if newest else None
-        if manifest is None or {(file.origin, file.sha256) for file in manifest.files} != {(file.origin, file.sha256) for file in fresh}:
+        if manifest is None or manifest.contents != frozenset((file.origin, file.sha256) for file in fresh):
             manifest = shelf.put(day, fresh)
             taken.add(manifest, fresh)
         else:

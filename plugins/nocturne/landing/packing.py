@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,7 @@ from nocturne import at_rest
 from nocturne.datasets import DATASETS
 from nocturne.errors import LeaseHeld
 from nocturne.landing.batches import alone
+from nocturne.landing.drawers import drawers
 from nocturne.ledger import Marks, utc_now
 from nocturne.manifests import Manifest, folder_of, read_manifests
 from nocturne.receipts import Entry, Receipt
@@ -23,25 +24,28 @@ _WORTH_PACKING: Final = 4096
 _SAVING: Final = 0.9
 _WAIT_SECONDS: Final = 60
 
+Stood = tuple[Manifest, Path]
+"""What was delivered, and the folder of its files."""
+
 
 def pack_landing(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> Receipt:
     """Pack what was received more than `pack_days` before `day`, where that saves a tenth; of a tenant that encrypts, encrypt all.
 
-    Reads manifests, of sources that are no longer declared too; replaces raw files, each at once, by the same content in another form.
-    Neither manifests nor marks change. Run again, or killed anywhere, it does what is left. A source that is being taken from waits for
-    the next run. Raises DeliveryError for a manifest that cannot be read, DiskFull.
+    Reads manifests, of sources that are no longer declared and of deliveries that are kept too; replaces raw files, each at once, by the
+    same content in another form. Neither manifests nor marks change. Run again, or killed anywhere, it does what is left. A source that is
+    being taken from waits for the next run. Raises DeliveryError for a manifest that cannot be read, DiskFull.
     """
     started = utc_now()
-    found: dict[str, list[Manifest]] = defaultdict(list)
+    found: dict[str, list[Stood]] = defaultdict(list)
     for dataset in DATASETS:
-        for manifest in read_manifests(settings, tenant, dataset).values():
+        for manifest, folder in _standing(tenant, dataset, settings):
             if tenant.encrypts_landing or manifest.received_on < day - timedelta(days=settings.pack_days):
-                found[manifest.source].append(manifest)
+                found[manifest.source].append((manifest, folder))
     entries, warnings = [], []
-    for source, manifests in sorted(found.items()):
+    for source, stood in sorted(found.items()):
         try:
             with alone(settings, tenant, source, wait_seconds=_WAIT_SECONDS) as around:
-                entries.append(_packed(source, manifests, tenant, settings, around))
+                entries.append(_packed(source, stood, tenant, settings, around))
         except LeaseHeld as held:
             warnings.append(f"{source}: {held.what} The next run packs it.")
     return Receipt(
@@ -50,12 +54,21 @@ def pack_landing(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -
     )  # fmt: skip
 
 
-def _packed(source: str, manifests: Sequence[Manifest], tenant: Tenant, settings: Settings, around: Path) -> Entry:
+def _standing(tenant: Tenant, dataset: str, settings: Settings) -> Iterator[Stood]:
+    """The batches of a dataset, and the deliveries that are kept."""
+    for manifest in read_manifests(settings, tenant, dataset).values():
+        yield manifest, folder_of(settings, tenant, manifest)
+    for drawer in drawers(settings, tenant, dataset):
+        for kept in drawer.deliveries():
+            yield kept.manifest, drawer.files(kept.number)
+
+
+def _packed(source: str, stood: Sequence[Stood], tenant: Tenant, settings: Settings, around: Path) -> Entry:
     key = at_rest.landing_key(settings, tenant) if tenant.encrypts_landing else None
     files, saved = 0, 0
-    for manifest in manifests:
+    for manifest, folder in stood:
         for file in manifest.files:
-            place = folder_of(settings, tenant, manifest) / file.name
+            place = folder / file.name
             # What is not there any more, or not as that manifest says, was taken anew since: it is as it should be.
             if place.is_file() and at_rest.size_as_delivered(place) == file.bytes and _is_due(place, file.bytes, key):
                 before = place.stat().st_size

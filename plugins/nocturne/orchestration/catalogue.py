@@ -162,6 +162,24 @@ TRIM = Station(
     ends_change=True,
 )
 
+TRIM_DELIVERIES = Station(
+    "trim_deliveries",
+    "nocturne.landing:trim_deliveries",
+    "what was delivered and replaced in the last `NOCTURNE_KEEP_DAYS`, and no more",
+    "no night depends on it: clear the task.",
+    changes_tenant=True,
+    ends_change=True,
+)
+
+STEER_DELIVERIES = Station(
+    "steer_deliveries",
+    "nocturne.landing:steer_deliveries",
+    "an earlier delivery of a source for a day in `landing/`, or none; the next night follows",
+    "nothing was changed, and the message says what can be chosen. Cleared, it does not go back twice.",
+    changes_tenant=True,
+    ends_change=True,
+)
+
 STEER = Station(
     "steer_marts",
     "nocturne.marts:steer_marts",

@@ -79,6 +79,23 @@ def rollback_parameters() -> dict[str, Param]:
     }
 
 
+def deliveries_parameters(tenant: Tenant) -> dict[str, Param]:
+    """The form by which a person says which delivery is to stand, and why."""
+    return {
+        "source": Param(type="string", enum=[source.name for source in tenant.sources], title="Source"),
+        "delivered": Param(type="string", format="date", title="Day of the delivery"),
+        "action": Param("restore", type="string", enum=["restore", "withdraw"], title="What is to be done"),
+        "number": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Delivery that is to stand",
+            description="To restore. Empty: the one before; of a day of which nothing stands, the one that was withdrawn.",
+        ),
+        "reason": Param(type="string", minLength=8, title="Why", description="Whoever finds a delivery taken back reads it."),
+    }
+
+
 def defaults(tenant: Tenant) -> dict[str, Any]:
     """Arguments of every task of a tenant."""
     return {

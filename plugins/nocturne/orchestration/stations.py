@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 
 from nocturne.errors import LeaseHeld, NocturneError, PermanentError, SourceAwaited
-from nocturne.orchestration.catalogue import ALERTS, STEER, Station
+from nocturne.orchestration.catalogue import ALERTS, STEER, STEER_DELIVERIES, Station
 from nocturne.orchestration.day import business_day
 from nocturne.receipts import Receipt
 from nocturne.settings import Settings, load_settings
@@ -116,6 +116,25 @@ class SteerMartsOperator(StationOperator):
         return {
             "action": given["action"],
             "publish_id": given["publish"],
+            "reason": given["reason"],
+            "asked": f"{run.dag_id}/{run.run_id}",
+            "by": f"Airflow's run {run.run_id}",
+        }
+
+
+class SteerDeliveriesOperator(StationOperator):
+    """Takes a delivery back, or brings it again, as the form says. A run is answered once, however often cleared."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(station=STEER_DELIVERIES, **kwargs)
+
+    def _extra(self, tenant: Tenant, context: Context) -> dict[str, Any]:
+        given, run = context["params"], context["dag_run"]
+        return {
+            "source": given["source"],
+            "of": date.fromisoformat(given["delivered"]),
+            "action": given["action"],
+            "number": given["number"],
             "reason": given["reason"],
             "asked": f"{run.dag_id}/{run.run_id}",
             "by": f"Airflow's run {run.run_id}",

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir"}
+WRITES = {"os.link", "os.rename", "os.remove", "os.mkdir", "os.rmdir"}
 
 
 def killed_at(step: int, work: Callable[[Callable[[], int]], object]) -> bool:

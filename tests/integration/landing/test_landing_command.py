@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -59,3 +59,25 @@ def test_a_station_that_fails_says_so_in_one_message_and_in_the_ledger(database:
     assert recorded.outcome == "failed"
     assert recorded.error is not None
     assert "has nothing" in recorded.error
+
+
+def test_a_delivery_is_taken_back_and_listed_from_the_terminal(
+    database: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sources/plays").mkdir()
+    for content in ("{}\n", "{}\n{}\n"):
+        (tmp_path / "sources/plays/2026-03-29.ndjson").write_text(content)
+        assert cli.main(["run", "land", "terminal", "--day", "2026-03-29"]) == 0
+    what = ["terminal", "plays", "2026-03-29", "--reason", "sent twice over"]
+    assert cli.main(["deliveries", "restore", *what]) == 0
+    assert "`nocturne deliveries restore terminal plays 2026-03-29 --to 2 --reason ...` undoes it." in capsys.readouterr().out
+    assert cli.main(["deliveries", "list", "terminal", "plays"]) == 0
+    shown = capsys.readouterr().out
+    lines = [line.split() for line in shown.splitlines() if line.startswith("2026-03-29")]
+    assert [(number, state) for _, number, state, *_ in lines] == [("1", "stands"), ("2", "taken")]
+    assert "sent twice over" in shown
+    assert cli.main(["deliveries", "withdraw", *what]) == 0
+    assert cli.main(["deliveries", "withdraw", *what]) == 1
+    assert "Nothing of source plays for 2026-03-29 stands that could be withdrawn." in capsys.readouterr().err
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    assert Ledger(database).receipts("terminal", yesterday)["steer_deliveries"].outcome == "failed"

@@ -403,8 +403,11 @@ while True:
             assert states[0] in (states[1], {path: content + path for path in group}), f"step {step}: a batch is half one thing"
         land(tenant, DAY, settings, marks)
         assert read(settings) == {path: content + path for path in paths}, f"step {step}"
-        leftovers = [str(path) for path in settings.lake_root.rglob("*") if path.is_file() and path.name != "lock"]
+        landing = settings.lake_root / "dusk/landing"
+        leftovers = [str(path) for path in landing.glob("*/received_on=*/**/*") if path.is_file()]
         assert len(leftovers) == 3 + 2, leftovers
+        kept = [path.read_text() for path in landing.glob("*/.kept/*/*/*/files/*")]
+        assert sorted(kept) == sorted(f"old {path}" for path in paths if content != "old "), f"step {step}: what was replaced is kept"
     kills += was_killed
     if not was_killed:
         break
