@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import time
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from benchmarks import publish, start_database, throwaway_installation
@@ -18,11 +19,12 @@ from nocturne import lake
 from nocturne.bronze import load_bronze
 from nocturne.datasets import DATASETS
 from nocturne.gates import gate_bronze, gate_marts
+from nocturne.gates.adjustments import of_dataset
 from nocturne.gates.bronze import wrong_codes
 from nocturne.gates.checks import Check
 from nocturne.gates.evaluation import library
 from nocturne.gates.screening import suspects
-from nocturne.gates.suites import AGE, PROBLEMS, WRONG_CODES, load_suite, row_columns
+from nocturne.gates.suites import AGE, PROBLEMS, WRONG_CODES, load_batch_checks, load_suite, row_columns
 from nocturne.landing import land
 from nocturne.ledger import MemoryMarks
 from nocturne.marts import build_marts, publish_marts
@@ -31,6 +33,32 @@ from nocturne.silver import refine_silver
 from nocturne.simulator import World, write_sources
 from nocturne.tenants import Tenant
 from nocturne.warehouse import load_warehouse
+
+OWN: Sequence[tuple[str, Mapping[str, object]]] = (
+    ("expect_column_values_to_match_regex", {"column": "play_id", "regex": "^[a-z0-9-]+$"}),
+    ("expect_column_values_to_match_regex", {"column": "track_id", "regex": "^[a-z]+[0-9]+$"}),
+    ("expect_column_values_to_match_regex", {"column": "listener_id", "regex": "^[a-z]+[0-9]+$"}),
+    ("expect_column_value_lengths_to_be_between", {"column": "play_id", "min_value": 3, "max_value": 40}),
+    ("expect_column_value_lengths_to_be_between", {"column": "track_id", "min_value": 2, "max_value": 20}),
+    ("expect_column_value_lengths_to_be_between", {"column": "listener_id", "min_value": 2, "max_value": 20}),
+    ("expect_column_value_lengths_to_be_between", {"column": "country", "min_value": 2, "max_value": 2}),
+    ("expect_column_values_to_be_between", {"column": "ms_played", "min_value": 1, "max_value": 3_600_000}),
+    ("expect_column_values_to_not_be_null", {"column": "country"}),
+    ("expect_column_values_to_not_be_null", {"column": "platform"}),
+    ("expect_column_values_to_not_be_null", {"column": "reason_end"}),
+    ("expect_column_values_to_not_be_null", {"column": "context_type"}),
+    ("expect_compound_columns_to_be_unique", {"column_list": ["listener_id", "played_at", "track_id"]}),
+)
+"""Checks of the tenant's own, with which there are fifty."""
+
+
+def with_own_checks(tenant: Tenant) -> Tenant:
+    """The tenant with those checks in its file."""
+    add = [
+        {"type": kind, "kwargs": {**kwargs, "mostly": 0.9}, "severity": "warn", "why": "The measurement asks fifty checks."}
+        for kind, kwargs in OWN
+    ]
+    return Tenant.model_validate(tenant.model_dump(by_alias=True) | {"checks": {"plays": {"add": add}}})
 
 
 def failing(check: Check) -> str:
@@ -45,7 +73,7 @@ def one_query(settings: Settings, tenant: Tenant) -> tuple[float, int, str]:
 
     It counts the rows that fail each check, and what checks of batches compare with the past: filled columns, mixes, quantiles, crowds.
     """
-    suite = load_suite(settings.expectations, "plays")
+    suite, _ = of_dataset(tenant, settings, load_suite(settings.expectations, "plays"), load_batch_checks(settings.expectations))
     with lake.duck(settings) as connection:
         started = time.perf_counter()
         rows = lake.table(settings, tenant, "bronze", "plays").scan()
@@ -70,7 +98,7 @@ def one_query(settings: Settings, tenant: Tenant) -> tuple[float, int, str]:
 def first_night(plays: int, days: int) -> dict[str, float | int | str]:
     """The gate of many batches at once, and the query."""
     world = world_of(plays, days)
-    whole = tenant_of(world)
+    whole = with_own_checks(tenant_of(world))
     tenant = whole.model_copy(update={"sources": whole.sources_of("plays")})
     with throwaway_installation() as settings:
         marks = MemoryMarks()

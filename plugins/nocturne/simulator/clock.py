@@ -10,6 +10,7 @@ import numpy as np
 from nocturne.simulator.parameters import WorldParameters
 from nocturne.simulator.randomness import Floats, Ints
 
+DAY_MS = 86_400_000
 BEFORE = 120
 """Days before the world's first that have a number (negative): subscriptions run in before deliveries begin."""
 _WEEK = np.array([0.93, 0.92, 0.94, 0.98, 1.10, 1.10, 1.03])
@@ -28,6 +29,10 @@ class Clock:
             [int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()) * 1000 for day in midnights], np.int64
         )
 
+        self._changes: Ints = np.full(len(self._starts) - 1, DAY_MS, np.int64)
+        for day in np.flatnonzero(np.diff(self._starts) != DAY_MS):
+            self._changes[day] = _change(int(self._starts[day]), int(self._starts[day + 1]), zone)
+
     def start_ms(self, day: int | Ints) -> Ints:
         """UTC milliseconds at which these days begin."""
         starts: Ints = self._starts[np.asarray(day) + BEFORE]
@@ -36,6 +41,12 @@ class Clock:
     def length_ms(self, day: int) -> int:
         """Milliseconds of a day."""
         return int(self._starts[day + BEFORE + 1] - self._starts[day + BEFORE])
+
+    def passed_ms(self, days: Ints, wall_ms: Ints) -> Ints:
+        """Milliseconds from a day's beginning until clocks first show `wall_ms` after midnight (where that hour is left out: the next)."""
+        change, longer = self._changes[days + BEFORE], self._starts[days + BEFORE + 1] - self._starts[days + BEFORE] - DAY_MS
+        passed: Ints = np.where(wall_ms < change - np.minimum(longer, 0), wall_ms, wall_ms + longer)
+        return passed
 
     def day_of(self, instants: Ints) -> Ints:
         """The day numbers of UTC milliseconds."""
@@ -62,3 +73,10 @@ class Clock:
     def weights(self, days: Ints) -> Floats:
         """The week's part of the season of many days."""
         return _WEEK[(days + self.begins_on.weekday()) % 7]
+
+
+def _change(begins_ms: int, ends_ms: int, zone: ZoneInfo) -> int:
+    """Milliseconds after which clocks are changed on a day of another length than 24 hours."""
+    before = datetime.fromtimestamp(begins_ms / 1000, zone).utcoffset()
+    minutes = range(begins_ms, ends_ms, 60_000)
+    return next(minute for minute in minutes if datetime.fromtimestamp(minute / 1000, zone).utcoffset() != before) - begins_ms

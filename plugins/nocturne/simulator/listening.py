@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from nocturne.simulator.catalogue import Catalogue, Pools
-from nocturne.simulator.clock import Clock
+from nocturne.simulator.clock import DAY_MS, Clock
 from nocturne.simulator.parameters import BotFarm, WorldParameters
 from nocturne.simulator.people import People
 from nocturne.simulator.randomness import Flags, Floats, Indices, Ints, Words, bits, dice, lookup, mixed, words
@@ -24,7 +24,6 @@ INTENTIONAL = 5  # the first five contexts
 _CONTEXT_SHARES = np.array([0.12, 0.2, 0.16, 0.07, 0.08, 0.12, 0.11, 0.06, 0.08])
 _IMPATIENCE = np.array([1.0, 0.8, 0.8, 0.9, 0.75, 1.15, 1.2, 1.2, 1.15])
 _DONE, _FORWARD, _BACK, _STOP, _CHANGE, _NETWORK, _ERROR, _SESSION_END = range(8)
-_DAY_MS = 86_400_000
 _HOURS = np.array([8, 5, 3, 2, 2, 4, 10, 22, 32, 30, 26, 27, 33, 32, 28, 28, 32, 40, 44, 44, 46, 46, 38, 20], float)
 
 
@@ -210,7 +209,7 @@ class Listening:
     def _begin(self, day: int, who: Ints, ago: Ints, drawn: Ints) -> Ints:
         """Milliseconds of each session's begin within its day, by the clocks of the listener's country."""
         local = self._second[drawn >> 4] + (drawn & 15) * 1_313
-        begins: Ints = (local - self.people.hours_ahead[who] * 3_600_000) % _DAY_MS
+        begins: Ints = (local - self.people.hours_ahead[who] * 3_600_000) % DAY_MS
         return begins
 
     def _place(self, day: int, ago: Ints, who: Ints, begins: Ints, session: Indices, first: Ints, last: Ints, takes: Ints) -> Ints:
@@ -221,7 +220,7 @@ class Listening:
         whole = done[last] - since[first]
         here = self.clock.start_ms(day - ago)
         length = self.clock.start_ms(day - ago + 1) - here
-        begins = np.minimum(begins, length - 1)
+        begins = np.minimum(self.clock.passed_ms(day - ago, begins), length - 1)
         past = begins + whole > length
         old = (self.people.signed_up[who] < day - ago) & (day - ago > 0)
         start = here + np.where(past, np.where(old, -whole // 2, np.maximum(0, length - whole - 1)), begins)
@@ -306,7 +305,7 @@ def _seconds_of_day() -> Ints:
     """Begin of a session in milliseconds of the day, by 12 random bits, in steps that 4 more bits fill."""
     hours = np.repeat(_HOURS, 4096 // 8)
     at = lookup(hours, 4096).astype(np.int64)
-    return at * _DAY_MS // len(hours)
+    return at * DAY_MS // len(hours)
 
 
 def _skip_table() -> Ints:

@@ -16,7 +16,7 @@ import pytest
 from pydantic import ValidationError
 
 from nocturne.datasets import DATASETS, row_model
-from nocturne.simulator import Delivery, World, small_world
+from nocturne.simulator import Delivery, World, WorldParameters, small_world
 from nocturne.simulator.columns import plain, schema
 from nocturne.simulator.damage import FLAWS
 
@@ -153,6 +153,29 @@ def test_the_day_on_which_clocks_go_forward_has_23_hours(world: World) -> None:
         instant.astimezone(ZoneInfo("Europe/Paris")).hour for instant in world.events("plays", date(2026, 3, 29))["played_at"].to_pylist()
     }
     assert 2 not in hours
+
+
+@pytest.mark.parametrize(("on", "left_out"), [(date(2026, 3, 29), {2}), (date(2026, 10, 25), set())])
+def test_people_listen_by_the_clock_on_a_day_of_23_and_of_25_hours(on: date, left_out: set[int]) -> None:
+    changed = World(WorldParameters(seed=11, begins_on=on - timedelta(days=7), days=15, listeners=3_000, time_zone="Europe/Paris"))
+    shares = []
+    for day in (on - timedelta(days=7), on, on + timedelta(days=7)):
+        played = changed.events("plays", day)["played_at"].to_pylist()
+        hours = np.bincount([instant.astimezone(ZoneInfo("Europe/Paris")).hour for instant in played], minlength=24)
+        assert {hour for hour in range(24) if not hours[hour]} == (left_out if day == on else set())
+        shares.append(hours / hours.sum())
+    before, changing, after = shares
+    assert np.abs(changing - after).sum() < 2 * np.abs(before - after).sum()
+
+
+@pytest.mark.parametrize("on", [date(2026, 3, 29), date(2026, 10, 25), date(2026, 4, 2)])
+def test_what_passed_since_midnight_is_what_clocks_show(on: date) -> None:
+    clock, zone = World(WorldParameters(begins_on=on, days=2, listeners=50, time_zone="Europe/Paris")).clock, ZoneInfo("Europe/Paris")
+    minutes = np.arange(1440)
+    passed = clock.passed_ms(np.zeros_like(minutes), minutes * 60_000)
+    shown = [datetime.fromtimestamp((int(clock.start_ms(0)) + int(one)) / 1000, zone) for one in passed]
+    wrong = [minute for minute, at in zip(minutes, shown, strict=True) if (at.hour * 60 + at.minute) != minute]
+    assert wrong == (list(range(120, 180)) if on.month == 3 else [])
 
 
 def test_a_session_that_passes_midnight_has_plays_on_both_days(deliveries: list[tuple[date, Delivery]]) -> None:
