@@ -137,3 +137,14 @@ def test_a_reader_reads_published_marts_and_predictions_alone(database: Settings
     for schema in (tenant.raw_schema, tenant.build_schema):
         with pytest.raises(psycopg.errors.InsufficientPrivilege), connect(database, role=tenant.reader_role) as connection:
             connection.execute(f"SELECT thing FROM {schema}.things")  # type: ignore[call-overload]
+
+
+def test_a_night_logs_in_cheaply_and_readers_tools_find_the_usual_iterations(database: Settings) -> None:
+    tenant = a_tenant("iterating")
+    for _ in range(2):
+        provision(tenant, database)
+    with connect(database) as connection:
+        found = connection.execute(
+            "SELECT rolname, split_part(rolpassword, ':', 1) FROM pg_authid WHERE rolname LIKE 'iterating%'"
+        ).fetchall()
+    assert dict(found) == {tenant.owner_role: "SCRAM-SHA-256$1", tenant.reader_role: "SCRAM-SHA-256$4096"}
