@@ -140,7 +140,7 @@ class Shelf:
             taken_at=datetime.now(UTC),
             ranges=tuple(ranges),
         )
-        if standing and standing.contents != manifest.contents:
+        if standing and standing.files and standing.contents != manifest.contents:
             self.drawer(day).keep(standing)
         self._sweep(folder, set(files) | taken)  # what a killed run put there for a manifest that it never wrote
         write_manifest(self.settings, self.tenant, manifest)

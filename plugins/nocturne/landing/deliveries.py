@@ -59,7 +59,7 @@ def steer_deliveries(
 ) -> Receipt:
     """Take back what `source` delivered for the day `of`, so that an earlier delivery, or none, stands in landing.
 
-    restore     the delivery `number` stands; None: the one whose place was taken last
+    restore     the delivery `number` stands; None: the last of those that the source itself replaced; where none stands, the last of all
     withdraw    none stands; of a source that grows (a topic, a watermark) an empty one, so that the next night goes on behind it
 
     Reads and writes landing; what stood is kept and can be restored in its turn. `asked` names the request: run again with the same one, or
@@ -146,7 +146,10 @@ def _target(drawer: Drawer, standing: Manifest | None, action: Action, number: i
     if number is not None:
         found = next((one for one in drawer.deliveries() if one.number == number), None)
     else:
-        found = max((one for one in others if drawer.has_files(one.number)), key=lambda one: one.kept_at, default=None)
+        # What somebody took back comes again by its number alone, so a command that is given twice does not bring it.
+        taken_back = drawer.refused() if standing and standing.files else {}
+        left = (one for one in others if drawer.has_files(one.number) and one.number not in taken_back)
+        found = max(left, key=lambda one: one.kept_at, default=None)
     if found is None:
         what = "no other delivery is kept" if number is None else f"there is no delivery {number}"
         raise _wrong(

@@ -90,7 +90,7 @@ def deliveries_parameters(tenant: Tenant) -> dict[str, Param]:
             type=["null", "integer"],
             minimum=1,
             title="Delivery that is to stand",
-            description="To restore. Empty: the one before; of a day of which nothing stands, the one that was withdrawn.",
+            description="To restore. Empty: the last that the source replaced; of a day of which none stands, the one that was withdrawn.",
         ),
         "reason": Param(type="string", minLength=8, title="Why", description="Whoever finds a delivery taken back reads it."),
     }

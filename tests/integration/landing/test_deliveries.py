@@ -111,6 +111,13 @@ def test_a_restore_is_undone_by_another(desk: Desk) -> None:
     assert desk.rows() == ["a2", "a3", "b1"]
 
 
+def test_what_was_taken_back_comes_again_by_its_number_alone(desk: Desk) -> None:
+    desk.steer("restore")
+    with pytest.raises(PermanentError, match="no other delivery is kept"):
+        desk.steer("restore")
+    assert desk.rows() == ["a1", "b1"]
+
+
 def test_a_withdrawn_day_has_no_rows_until_one_of_its_files_is_mended(desk: Desk, deliver: Deliver) -> None:
     desk.steer("withdraw")
     assert desk.rows() == []
