@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+import yaml
 
 from nocturne.errors import SettingsError
 from nocturne.marts.contracts import Contract, broken, built_contracts, differences, load_contracts, write_contracts
@@ -39,6 +40,22 @@ def test_every_mart_is_what_it_promises(world: World) -> None:
     promised, now = load_contracts(PROMISED), built_contracts(world.tenant, world.settings)
     assert broken(promised, now) == [], "raise the mart's version beside its description, then `make contracts`"
     assert promised == now, "`make contracts` writes what is new"
+
+
+def test_every_step_has_the_columns_that_are_told_of_it(world: World) -> None:
+    told = {
+        model["name"]: [column["name"] for column in model["columns"]]
+        for path in (PROJECT / "dbt" / "models" / "intermediate").rglob("*.yml")
+        for model in yaml.safe_load(path.read_text())["models"]
+    }
+    query = (
+        "SELECT relname, array_agg(attname::text ORDER BY attnum) FROM pg_attribute JOIN pg_class c ON c.oid = attrelid"
+        " WHERE relnamespace = to_regnamespace(%s) AND relname LIKE %s AND relkind IN ('r', 'v') AND attnum > 0 AND NOT attisdropped"
+        " GROUP BY relname"
+    )
+    with connect(world.settings, role=world.tenant.owner_role) as connection:
+        built = dict(connection.execute(query, (world.tenant.build_schema, r"int\_%")).fetchall())
+    assert built == told
 
 
 @pytest.mark.parametrize(
