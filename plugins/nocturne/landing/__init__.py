@@ -45,6 +45,7 @@ __all__ = [
 STATION = "landing"
 _SOURCES_AT_ONCE = 4
 _BATCHES_A_MARK = 50
+_STEPS_TOLD_FOR = timedelta(days=7)
 
 
 def land(
@@ -116,6 +117,7 @@ class _Turn:
                 if len(total.marks) >= _BATCHES_A_MARK:
                     self._mark(total)
             self._mark(total)
+            total.warnings += shelf.steps_since(self.now - _STEPS_TOLD_FOR)
             self._miss(shelf, total)
         except NocturneError as error:
             self._mark(total)

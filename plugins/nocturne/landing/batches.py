@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from nocturne import at_rest
 from nocturne.errors import DeliveryError, DiskFull, LeaseHeld
-from nocturne.landing.drawers import Drawer, Step, drawers, refusal_of
+from nocturne.landing.drawers import Drawer, Step, drawers, last_steps, refusal_of
 from nocturne.ledger import Mark
 from nocturne.manifests import MANIFEST, Delivered, Manifest, Range, batch_folder, batch_id, landing_folder, write_manifest
 from nocturne.settings import Settings
@@ -166,6 +166,15 @@ class Shelf:
         if step is not None:
             taken.warnings.append(f"{self.source.name}: what it offers for {day} {refused(step)}")
         return step is not None
+
+    def steps_since(self, since: datetime) -> list[str]:
+        """What people have done to this source's deliveries, for whoever wonders why a day's numbers are others."""
+        found = last_steps(self.settings, self.tenant, self.source.dataset, self.source.name)
+        return [
+            f"{self.source.name}: of {day}, {'another' if step.to else 'no'} delivery stands since {step.at:%Y-%m-%d} ({step.reason})"
+            for day, step in found.items()
+            if step.at >= since
+        ]
 
     def _place(self, file: Staged, place: Path) -> None:
         """Move a file to its place: sealed, if the tenant's files are encrypted, or if it would be taken for a sealed one."""

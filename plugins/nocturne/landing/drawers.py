@@ -170,6 +170,13 @@ def drawers(settings: Settings, tenant: Tenant, dataset: str, source: str = "*")
         yield Drawer(settings, tenant, dataset, path.name, date.fromisoformat(path.parent.name.partition("=")[2]))
 
 
+def last_steps(settings: Settings, tenant: Tenant, dataset: str, source: str) -> dict[date, Step]:
+    """The last step of each day of a source that has one."""
+    folder = landing_folder(settings, tenant, dataset) / KEPT
+    days = sorted(date.fromisoformat(path.parent.parent.name.partition("=")[2]) for path in folder.glob(f"received_on=*/{source}/{_STEPS}"))
+    return {day: Drawer(settings, tenant, dataset, source, day).steps()[-1] for day in days}
+
+
 def refusal_of(offered: frozenset[Content], drawers: Iterable[Drawer]) -> Step | None:
     """The step that took back a delivery of just these contents, if any did."""
     return next((one.step for drawer in drawers for one in drawer.refusals() if one.contents == offered), None)

@@ -40,10 +40,16 @@ class Desk:
         self.settings, self.tenant, self.marks = settings, tenant, MemoryMarks()
         self.more = {"connections": connections} if connections else {}
         self.asked = 0
+        self.told: list[str] = []
 
     def land(self, day: date = DAY) -> list[str]:
-        """Take what there is; the warnings."""
-        return list(land(self.tenant, day, self.settings, self.marks, **self.more).warnings)  # type: ignore[arg-type]
+        """Take what there is; the warnings, but for those of `told`."""
+        self.told = []
+        warnings = land(self.tenant, day, self.settings, self.marks, **self.more).warnings  # type: ignore[arg-type]
+        for warning in warnings:
+            if " stands since " in warning:
+                self.told.append(warning)
+        return [warning for warning in warnings if warning not in self.told]
 
     def steer(self, action: str, of: date = DAY, **more: Any) -> Receipt:
         """Ask for something, by default with a reason and as a request of its own."""
@@ -100,6 +106,18 @@ def test_what_was_taken_back_is_not_taken_again_until_the_source_sends_something
     assert desk.land() == []
     assert desk.rows() == ["a4", "b1", "c1"]
     assert desk.listed() == [(None, "stands"), (3, "replaced"), (1, "replaced"), (2, "taken back")]
+
+
+def test_nights_tell_for_a_week_what_was_done(desk: Desk) -> None:
+    today = datetime.now(UTC).date()
+    desk.steer("restore")
+    desk.land()
+    assert desk.told == [f"plays: of {DAY}, another delivery stands since {today} (prices were wrong)"]
+    desk.steer("withdraw")
+    desk.land()
+    assert desk.told == [f"plays: of {DAY}, no delivery stands since {today} (prices were wrong)"]
+    later = land(desk.tenant, DAY, desk.settings, desk.marks, now=datetime.now(UTC) + timedelta(days=8))
+    assert [told for told in later.warnings if " stands since " in told] == []
 
 
 def test_a_restore_is_undone_by_another(desk: Desk) -> None:
