@@ -6,6 +6,8 @@ from datetime import date
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nocturne.reasons import SHORTEST
+
 
 class Acceptance(BaseModel):
     """A day on which a source delivered what is unlike all before, and why that is right: it then stops no night."""
@@ -13,4 +15,4 @@ class Acceptance(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     day: date = Field(description="The day on which it was received.")
-    reason: str = Field(min_length=8, max_length=400, description="Why it is right; whoever asks later reads this.")
+    reason: str = Field(min_length=SHORTEST, max_length=400, description="Why it is right; whoever asks later reads this.")

@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from nocturne.reasons import SHORTEST
+
 Severity = Literal["stop", "warn"]
-_REASON = Field(min_length=8, max_length=400, description="Why; whoever asks later reads this.")
+_REASON = Field(min_length=SHORTEST, max_length=400, description="Why; whoever asks later reads this.")
 
 
 class _Strict(BaseModel):

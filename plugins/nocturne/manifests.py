@@ -44,6 +44,11 @@ class Delivered(BaseModel):
     rows: int | None = Field(None, ge=0, description="Rows, where the source itself says so; else bronze counts them.")
     origin: str = Field(description="Where it was taken from: a path or an address, without secrets.")
 
+    @property
+    def content(self) -> Content:
+        """What it says."""
+        return self.origin, self.sha256
+
     @model_validator(mode="after")
     def _plain(self) -> Self:
         if self.name in {".", "..", MANIFEST}:
@@ -101,7 +106,7 @@ class Manifest(BaseModel):
     @property
     def contents(self) -> frozenset[Content]:
         """What was delivered, whatever its files are called here."""
-        return frozenset((file.origin, file.sha256) for file in self.files)
+        return frozenset(file.content for file in self.files)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -138,13 +143,18 @@ def write_manifest(settings: Settings, tenant: Tenant, manifest: Manifest) -> Pa
     folder = folder_of(settings, tenant, manifest)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / MANIFEST
-    fresh = folder / f".{MANIFEST}.{os.getpid()}"
+    write_whole(path, manifest.model_dump_json(indent=1))
+    return path
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file of which a reader sees what stood before or this, whole. Run again, it writes the same."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     with fresh.open("w", encoding="utf-8") as file:
-        file.write(manifest.model_dump_json(indent=1) + "\n")
+        file.write(text + "\n")
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
-    return path
 
 
 def read_manifests(settings: Settings, tenant: Tenant, dataset: str) -> dict[str, Manifest]:

@@ -13,7 +13,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +26,8 @@ from nocturne import at_rest
 from nocturne.errors import DeliveryError, DiskFull, LeaseHeld
 from nocturne.landing.drawers import Drawer, Step, drawers, last_steps, refusal_of
 from nocturne.ledger import Mark
-from nocturne.manifests import MANIFEST, Delivered, Manifest, Range, batch_folder, batch_id, landing_folder, write_manifest
+from nocturne.manifests import MANIFEST, Content, Delivered, Manifest, Range, batch_folder, batch_id, landing_folder, write_manifest
+from nocturne.receipts import Entry
 from nocturne.settings import Settings
 from nocturne.tenants import Source, Tenant
 
@@ -34,6 +35,7 @@ _PREFIX = "received_on="
 _TAKING = ".taking"
 _CHUNK = 1 << 20
 _SYNCED = 32 << 20
+_WAIT_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Staged:
     sha256: str
     rows: int | None = None
     stood: bool = False
+
+    @property
+    def content(self) -> Content:
+        """What it says."""
+        return self.origin, self.sha256
 
 
 @dataclass
@@ -162,7 +169,7 @@ class Shelf:
         A state that was taken back is refused whatever the night, since the source offers it night after night.
         """
         asked = [self.drawer(day)] if self.source.is_daily else drawers(self.settings, self.tenant, self.source.dataset, self.source.name)
-        step = refusal_of(frozenset((file.origin, file.sha256) for file in offered), asked)
+        step = refusal_of(frozenset(file.content for file in offered), asked)
         if step is not None:
             taken.warnings.append(f"{self.source.name}: what it offers for {day} {refused(step)}")
         return step is not None
@@ -197,7 +204,7 @@ class Shelf:
                 path.unlink()
 
     @contextmanager
-    def taking(self, purpose: str, *, wait_seconds: float = 60) -> Iterator[Path]:
+    def taking(self, purpose: str, *, wait_seconds: float = _WAIT_SECONDS) -> Iterator[Path]:
         """A folder for what is half taken, ours alone while the block runs; what a killed run left there for the same `purpose` is still
         in it, what it left for others is removed. Raises what `alone` raises.
         """
@@ -212,7 +219,7 @@ class Shelf:
 
 
 @contextmanager
-def alone(settings: Settings, tenant: Tenant, source: str, *, wait_seconds: float = 60) -> Iterator[Path]:
+def alone(settings: Settings, tenant: Tenant, source: str, *, wait_seconds: float = _WAIT_SECONDS) -> Iterator[Path]:
     """The folder of what is half taken from a source, while nobody else changes its batches.
 
     Raises LeaseHeld if another run takes from it for longer than `wait_seconds`, and DiskFull for whatever the block writes.
@@ -226,6 +233,21 @@ def alone(settings: Settings, tenant: Tenant, source: str, *, wait_seconds: floa
             yield around
         finally:
             os.close(lock)  # which gives the lock back, as the end of a killed process does
+
+
+def in_turn(
+    settings: Settings, tenant: Tenant, sources: Iterable[str], work: Callable[[str, Path], Iterable[Entry]], *, left: str
+) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+    """Do `work` for each source, alone with it: (what came of it, warnings of sources being taken from, for which it is `left`)."""
+    entries: list[Entry] = []
+    warnings = []
+    for source in sorted(sources):
+        try:
+            with alone(settings, tenant, source, wait_seconds=_WAIT_SECONDS) as around:
+                entries += work(source, around)
+        except LeaseHeld as held:
+            warnings.append(f"{source}: {held.what} {left}")
+    return tuple(entries), tuple(warnings)
 
 
 def _wait_for(lock: int, tenant: Tenant, source: str, seconds: float) -> None:

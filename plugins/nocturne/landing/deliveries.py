@@ -7,7 +7,8 @@ touch, as it does when a source corrects what it delivered.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,16 +16,16 @@ from typing import Final
 from typing import Literal as OneOf
 
 from nocturne.datasets import DATASETS
-from nocturne.errors import LeaseHeld, PermanentError
-from nocturne.landing.batches import Shelf, Staged, alone
+from nocturne.errors import PermanentError
+from nocturne.landing.batches import Shelf, Staged, alone, in_turn
 from nocturne.landing.drawers import Action, Delivery, Drawer, Step, drawers, link
 from nocturne.ledger import Marks, utc_now
 from nocturne.manifests import Manifest
+from nocturne.reasons import checked_reason
 from nocturne.receipts import Entry, Receipt
 from nocturne.settings import Settings
 from nocturne.tenants import Source, Tenant
 
-_SHORTEST: Final = 8  # characters of a reason
 _RESTORING: Final = "restoring"
 
 State = OneOf["stands", "replaced", "taken back"]
@@ -74,14 +75,11 @@ def steer_deliveries(
         step = next((one for one in drawer.steps() if one.asked == asked), None)
         is_new = step is None
         if step is None:
-            target = _target(drawer, standing, action, number) if action == "restore" else None
-            if len(reason.strip()) < _SHORTEST:
-                raise _wrong(drawer, f"To {action} needs a reason of {_SHORTEST} characters or more", "Say why: whoever finds it reads it.")
+            target = _target(drawer, standing, number) if action == "restore" else None
+            why = checked_reason(reason, to=action, next_step="Say why: whoever finds it reads it.", tenant=tenant.slug, day=of)
             _refuse(drawer, standing, target)
             away = drawer.keep(standing).number if standing and standing.files else None
-            step = Step(
-                action=action, away=away, to=target.number if target else None, reason=reason.strip(), by=by, asked=asked, at=utc_now()
-            )
+            step = Step(action=action, away=away, to=target.number if target else None, reason=why, by=by, asked=asked, at=utc_now())
             drawer.note(step)
         if step == drawer.steps()[-1]:  # after a later one, it was taken long ago
             _take(shelf, drawer, step, around / _RESTORING)
@@ -112,23 +110,21 @@ def trim_deliveries(tenant: Tenant, day: date, settings: Settings, ledger: Marks
     being taken from waits for the next run.
     """
     started = utc_now()
-    entries, warnings = [], []
+    first, found = day - timedelta(days=settings.keep_days), defaultdict(list)
     for drawer in (one for dataset in DATASETS for one in drawers(settings, tenant, dataset)):
-        old = [
-            one for one in drawer.deliveries()
-            if drawer.has_files(one.number) and one.kept_at.date() < day - timedelta(days=settings.keep_days)
-        ]  # fmt: skip
-        if not old:
-            continue
-        try:
-            with alone(settings, tenant, drawer.source):
-                size = sum(drawer.forget_files(one.number) for one in old)
-            entries.append(Entry(name=f"{drawer.source}/{drawer.day}", counts={"removed": len(old), "bytes": size}))
-        except LeaseHeld as held:
-            warnings.append(f"{drawer.source}: {held.what} The next run removes what is no longer kept.")
+        found[drawer.source].append(drawer)
+
+    def trim(source: str, _: Path) -> Iterator[Entry]:
+        for drawer in found[source]:
+            old = [one.number for one in drawer.deliveries() if one.kept_at.date() < first and drawer.has_files(one.number)]
+            if old:
+                size = sum(map(drawer.forget_files, old))
+                yield Entry(name=f"{source}/{drawer.day}", counts={"removed": len(old), "bytes": size})
+
+    entries, warnings = in_turn(settings, tenant, found, trim, left="The next run removes what is no longer kept.")
     return Receipt(
         tenant=tenant.slug, day=day, station="trim_deliveries", started_at=started, finished_at=utc_now(),
-        entries=tuple(entries), warnings=tuple(warnings),
+        entries=entries, warnings=warnings,
     )  # fmt: skip
 
 
@@ -140,11 +136,12 @@ def _declared(tenant: Tenant, source: str) -> Source:
     return found
 
 
-def _target(drawer: Drawer, standing: Manifest | None, action: Action, number: int | None) -> Delivery:
+def _target(drawer: Drawer, standing: Manifest | None, number: int | None) -> Delivery:
     """The delivery that is to stand."""
-    others = [one for one in drawer.deliveries() if standing is None or one.manifest.contents != standing.contents]
+    deliveries = drawer.deliveries()
+    others = [one for one in deliveries if standing is None or one.manifest.contents != standing.contents]
     if number is not None:
-        found = next((one for one in drawer.deliveries() if one.number == number), None)
+        found = next((one for one in deliveries if one.number == number), None)
     else:
         # What somebody took back comes again by its number alone, so a command that is given twice does not bring it.
         taken_back = drawer.refused() if standing and standing.files else {}
@@ -191,11 +188,11 @@ def _take(shelf: Shelf, drawer: Drawer, step: Step, around: Path) -> None:
         return
     shutil.rmtree(around, ignore_errors=True)
     around.mkdir()
-    kept = [file for file in standing.files if (file.origin, file.sha256) in target.manifest.contents] if standing else []
-    have = {(file.origin, file.sha256) for file in kept}
+    kept = [file for file in standing.files if file.content in target.manifest.contents] if standing else []
+    have = {file.content for file in kept}
     fresh = []
     for file in target.manifest.files:
-        if (file.origin, file.sha256) not in have:
+        if file.content not in have:
             link(drawer.files(target.number) / file.name, around / file.name)
             fresh.append(Staged(around / file.name, file.name, file.origin, file.bytes, file.sha256, file.rows, stood=True))
     shelf.put(drawer.day, fresh, kept, ranges=target.manifest.ranges)

@@ -23,13 +23,13 @@ from typing import Literal as OneOf
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter
 
-from nocturne.manifests import Content, Manifest, batch_folder, landing_folder
+from nocturne.manifests import Content, Manifest, batch_folder, landing_folder, write_whole
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
 
 Action = OneOf["withdraw", "restore"]
 
-KEPT: Final = ".kept"
+_KEPT: Final = ".kept"
 _DELIVERY: Final = "delivery.json"
 _FILES: Final = "files"
 _STEPS: Final = "steps.json"
@@ -84,8 +84,12 @@ class Drawer:
     @property
     def folder(self) -> Path:
         """Where they are kept."""
-        batch = batch_folder(self.settings, self.tenant, self.dataset, self.source, self.day)
-        return landing_folder(self.settings, self.tenant, self.dataset) / KEPT / batch.parent.name / batch.name
+        landing = landing_folder(self.settings, self.tenant, self.dataset)
+        return landing / _KEPT / self._batch.relative_to(landing)
+
+    @property
+    def _batch(self) -> Path:
+        return batch_folder(self.settings, self.tenant, self.dataset, self.source, self.day)
 
     def deliveries(self) -> list[Delivery]:
         """All that were ever kept, by number; the files of some may be gone."""
@@ -109,7 +113,7 @@ class Drawer:
             self._link(standing, number)
             kept = None
         told = Delivery(number=number, manifest=kept.manifest if kept else standing, kept_at=datetime.now(UTC))
-        _write(self.folder / str(number) / _DELIVERY, told.model_dump_json(indent=1))
+        write_whole(self.folder / str(number) / _DELIVERY, told.model_dump_json(indent=1))
         return told
 
     def _link(self, standing: Manifest, number: int) -> None:
@@ -118,9 +122,8 @@ class Drawer:
         for left in (fresh, self.files(number)):  # by a run that was killed
             shutil.rmtree(left, ignore_errors=True)
         fresh.mkdir(parents=True)
-        batch = batch_folder(self.settings, self.tenant, self.dataset, self.source, self.day)
         for file in standing.files:
-            link(batch / file.name, fresh / file.name)
+            link(self._batch / file.name, fresh / file.name)
         fresh.replace(self.files(number))
 
     def forget_files(self, number: int) -> int:
@@ -143,7 +146,7 @@ class Drawer:
     def note(self, step: Step) -> None:
         """Note a step, before it is taken: whoever is killed on the way finds it and takes it to its end."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        _write(self.folder / _STEPS, _Steps.dump_json((*self.steps(), step), indent=1).decode())
+        write_whole(self.folder / _STEPS, _Steps.dump_json((*self.steps(), step), indent=1).decode())
 
     def refused(self) -> dict[int, Step]:
         """The deliveries that were taken back and not restored since, each with the step that did it."""
@@ -165,16 +168,14 @@ class Drawer:
 
 def drawers(settings: Settings, tenant: Tenant, dataset: str, source: str = "*") -> Iterator[Drawer]:
     """The drawers of a dataset's sources, or of one, by day."""
-    folder = landing_folder(settings, tenant, dataset) / KEPT
+    folder = landing_folder(settings, tenant, dataset) / _KEPT
     for path in sorted(folder.glob(f"received_on=*/{source}")):
         yield Drawer(settings, tenant, dataset, path.name, date.fromisoformat(path.parent.name.partition("=")[2]))
 
 
 def last_steps(settings: Settings, tenant: Tenant, dataset: str, source: str) -> dict[date, Step]:
     """The last step of each day of a source that has one."""
-    folder = landing_folder(settings, tenant, dataset) / KEPT
-    days = sorted(date.fromisoformat(path.parent.parent.name.partition("=")[2]) for path in folder.glob(f"received_on=*/{source}/{_STEPS}"))
-    return {day: Drawer(settings, tenant, dataset, source, day).steps()[-1] for day in days}
+    return {drawer.day: steps[-1] for drawer in drawers(settings, tenant, dataset, source) if (steps := drawer.steps())}
 
 
 def refusal_of(offered: frozenset[Content], drawers: Iterable[Drawer]) -> Step | None:
@@ -190,12 +191,3 @@ def link(path: Path, name: Path) -> None:
         if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}:
             raise
         shutil.copy2(path, name)
-
-
-def _write(path: Path, text: str) -> None:
-    fresh = path.with_name(f".{path.name}")
-    with fresh.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)

@@ -118,7 +118,7 @@ def _take_day(shelf: Shelf, store: Store, day: date, offered: list[Seen], mark: 
             if staged is None:
                 continue
             looks[seen.origin] = seen.look
-            if step := refusals.get((staged.origin, staged.sha256)):
+            if step := refusals.get(staged.content):
                 withheld.append((staged, step))
             elif seen.origin not in standing or standing[seen.origin].sha256 != staged.sha256:
                 fresh.append(staged)
@@ -163,7 +163,7 @@ def _take_state(shelf: Shelf, store: Store, day: date, offered: list[Seen], mark
         if shelf.is_refused(day, fresh, taken):
             return taken
         manifest = shelf.manifest(newest) if newest else None
-        if manifest is None or manifest.contents != frozenset((file.origin, file.sha256) for file in fresh):
+        if manifest is None or manifest.contents != frozenset(file.content for file in fresh):
             manifest = shelf.put(day, fresh)
             taken.add(manifest, fresh)
         else:

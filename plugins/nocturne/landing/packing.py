@@ -10,8 +10,7 @@ from typing import Final
 
 from nocturne import at_rest
 from nocturne.datasets import DATASETS
-from nocturne.errors import LeaseHeld
-from nocturne.landing.batches import alone
+from nocturne.landing.batches import in_turn
 from nocturne.landing.drawers import drawers
 from nocturne.ledger import Marks, utc_now
 from nocturne.manifests import Manifest, folder_of, read_manifests
@@ -22,7 +21,6 @@ from nocturne.tenants import Tenant
 _WORTH_PACKING: Final = 4096
 """Bytes: a smaller file takes a block of the disk either way."""
 _SAVING: Final = 0.9
-_WAIT_SECONDS: Final = 60
 
 Stood = tuple[Manifest, Path]
 """What was delivered, and the folder of its files."""
@@ -41,16 +39,14 @@ def pack_landing(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -
         for manifest, folder in _standing(tenant, dataset, settings):
             if tenant.encrypts_landing or manifest.received_on < day - timedelta(days=settings.pack_days):
                 found[manifest.source].append((manifest, folder))
-    entries, warnings = [], []
-    for source, stood in sorted(found.items()):
-        try:
-            with alone(settings, tenant, source, wait_seconds=_WAIT_SECONDS) as around:
-                entries.append(_packed(source, stood, tenant, settings, around))
-        except LeaseHeld as held:
-            warnings.append(f"{source}: {held.what} The next run packs it.")
+
+    def pack(source: str, around: Path) -> list[Entry]:
+        return [_packed(source, found[source], tenant, settings, around)]
+
+    entries, warnings = in_turn(settings, tenant, found, pack, left="The next run packs it.")
     return Receipt(
         tenant=tenant.slug, day=day, station="pack_landing", started_at=started, finished_at=utc_now(),
-        entries=tuple(entries), warnings=tuple(warnings),
+        entries=entries, warnings=warnings,
     )  # fmt: skip
 
 

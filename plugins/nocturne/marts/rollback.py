@@ -17,12 +17,12 @@ from nocturne.marts.builds import Mart
 from nocturne.marts.journal import Journal, Published, place
 from nocturne.marts.publishing import Exchange, next_publish, note, run
 from nocturne.postgres import SQL, Composable, Connection, Identifier, Literal, at_write, connect, exclusion, statement
+from nocturne.reasons import checked_reason
 from nocturne.receipts import Entry, Receipt
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
 
 Action = OneOf["roll back", "hold", "release"]
-_SHORTEST = 8  # characters of a reason
 
 
 def steer_marts(
@@ -57,14 +57,9 @@ def steer_marts(
         if action == "release":
             entries = [Entry(name="publishing", skipped=not journal.release(connection, tenant, by=by), facts={"held": False})]
         else:
-            if len(reason.strip()) < _SHORTEST:
-                raise PermanentError(
-                    f"To {action} needs a reason of {_SHORTEST} characters or more.",
-                    next_step="Say why: whoever finds publishing held reads it.",
-                    tenant=tenant.slug,
-                )
-            rolled = [] if action == "hold" else list(_roll_back(connection, tenant, publish_id, reason.strip(), asked))
-            is_new = not _was_answered(rolled) and journal.hold(connection, tenant, by=by, reason=reason.strip())
+            why = checked_reason(reason, to=action, next_step="Say why: whoever finds publishing held reads it.", tenant=tenant.slug)
+            rolled = [] if action == "hold" else list(_roll_back(connection, tenant, publish_id, why, asked))
+            is_new = not _was_answered(rolled) and journal.hold(connection, tenant, by=by, reason=why)
             entries = [*rolled, Entry(name="publishing", skipped=not is_new, facts={"held": True})]
     at_write("committed the rollback")
     return Receipt(tenant=tenant.slug, day=day, station="steer_marts", started_at=started, finished_at=utc_now(), entries=tuple(entries))

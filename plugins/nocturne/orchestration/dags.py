@@ -11,6 +11,7 @@ from airflow.timetables.trigger import CronTriggerTimetable
 
 from nocturne.errors import TenantError
 from nocturne.orchestration.stations import RETRIES
+from nocturne.reasons import SHORTEST
 from nocturne.settings import load_settings
 from nocturne.tenants import Tenant, load_tenant, load_tenants
 
@@ -92,7 +93,7 @@ def deliveries_parameters(tenant: Tenant) -> dict[str, Param]:
             title="Delivery that is to stand",
             description="To restore. Empty: the last that the source replaced; of a day of which none stands, the one that was withdrawn.",
         ),
-        "reason": Param(type="string", minLength=8, title="Why", description="Whoever finds a delivery taken back reads it."),
+        "reason": Param(type="string", minLength=SHORTEST, title="Why", description="Whoever finds a delivery taken back reads it."),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -105,39 +106,41 @@ class WatchModelsOperator(StationOperator):
             context["outlet_events"][asset].extra = {"day": receipt.day.isoformat()}
 
 
-class SteerMartsOperator(StationOperator):
-    """Takes published marts back, or holds or releases publishing, as the form says. A run is answered once, however often cleared."""
+class _SteerOperator(StationOperator):
+    """Does what a person's form says. A run is answered once, however often cleared."""
+
+    def _extra(self, tenant: Tenant, context: Context) -> dict[str, Any]:
+        run = context["dag_run"]
+        return {**self._form(context["params"]), "asked": f"{run.dag_id}/{run.run_id}", "by": f"Airflow's run {run.run_id}"}
+
+    def _form(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What the station is asked for."""
+        raise NotImplementedError
+
+
+class SteerMartsOperator(_SteerOperator):
+    """Takes published marts back, or holds or releases publishing."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(station=STEER, **kwargs)
 
-    def _extra(self, tenant: Tenant, context: Context) -> dict[str, Any]:
-        given, run = context["params"], context["dag_run"]
-        return {
-            "action": given["action"],
-            "publish_id": given["publish"],
-            "reason": given["reason"],
-            "asked": f"{run.dag_id}/{run.run_id}",
-            "by": f"Airflow's run {run.run_id}",
-        }
+    def _form(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        return {"action": given["action"], "publish_id": given["publish"], "reason": given["reason"]}
 
 
-class SteerDeliveriesOperator(StationOperator):
-    """Takes a delivery back, or brings it again, as the form says. A run is answered once, however often cleared."""
+class SteerDeliveriesOperator(_SteerOperator):
+    """Takes a delivery back, or brings it again."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(station=STEER_DELIVERIES, **kwargs)
 
-    def _extra(self, tenant: Tenant, context: Context) -> dict[str, Any]:
-        given, run = context["params"], context["dag_run"]
+    def _form(self, given: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "source": given["source"],
             "of": date.fromisoformat(given["delivered"]),
             "action": given["action"],
             "number": given["number"],
             "reason": given["reason"],
-            "asked": f"{run.dag_id}/{run.run_id}",
-            "by": f"Airflow's run {run.run_id}",
         }
 
 

@@ -172,7 +172,7 @@ def test_a_source_that_is_being_taken_from_waits(settings: Settings, deliver: De
     tenant = tenant_of({})
     deliver(f"plays/{DAY}/a.ndjson", LINES)
     land(tenant, DAY, settings, MemoryMarks())
-    monkeypatch.setattr("nocturne.landing.packing._WAIT_SECONDS", 0)
+    monkeypatch.setattr("nocturne.landing.batches._WAIT_SECONDS", 0)
     with alone(settings, tenant, "plays"):
         receipt = pack_landing(tenant, LATER, settings, MemoryMarks())
     assert (receipt.entries, len(receipt.warnings)) == ((), 1)
