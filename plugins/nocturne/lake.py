@@ -279,12 +279,8 @@ class Table:
 
         The files are fixed when the text is made: a later commit does not change what the query reads.
         """
-        kinds = dict(self.columns)
-        chosen = columns or tuple(kinds)
-        files = self.files(parts)
-        if not files:
-            return f"({self._no_rows({column: kinds[column] for column in chosen})})"
-        return f"(SELECT {', '.join(map(name, chosen))} FROM {self.rows_of(files)})"
+        chosen = columns or [column for column, _ in self.columns]
+        return f"(SELECT {', '.join(map(name, chosen))} FROM {self.rows_of(self.files(parts))})"
 
     def file_names(self, parts: Iterable[str]) -> dict[str, list[str]]:
         """The names of the data files of each of these parts, below the table's folder."""
@@ -308,6 +304,8 @@ class Table:
         does not fit.
         """
         paths = ", ".join(text(file.path) for file in files)
+        if not paths:
+            return f"({self._no_rows(dict(self.columns))})"
         hive = "hive_partitioning = false"
         if self.partition is not None:
             hive = f"hive_partitioning = true, hive_types = {{{text(self.partition)}: {dict(self.columns)[self.partition]}}}"

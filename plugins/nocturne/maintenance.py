@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from nocturne.datasets import DATASETS
+from nocturne.keys import sweep_keys
 from nocturne.lake import Layer, Table, table
 from nocturne.ledger import Marks
 from nocturne.receipts import Entry, Receipt
@@ -60,6 +61,8 @@ def _tidied(one: Table, layer: Layer, hours: int) -> Entry:
     one.optimise()
     merged = before - len(one.files())
     removed = one.vacuum(hours)
+    if layer == "bronze":
+        sweep_keys(one)
     return Entry(name=f"{layer}/{one.path.name}", skipped=not (merged or removed), counts={"merged": merged, "removed": len(removed)})
 
 

@@ -143,15 +143,15 @@ def write_manifest(settings: Settings, tenant: Tenant, manifest: Manifest) -> Pa
     folder = folder_of(settings, tenant, manifest)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / MANIFEST
-    write_whole(path, manifest.model_dump_json(indent=1))
+    write_whole(path, f"{manifest.model_dump_json(indent=1)}\n".encode())
     return path
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a file of which a reader sees what stood before or this, whole. Run again, it writes the same."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    with fresh.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
+    with fresh.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from nocturne.keys import files_that_may_hold
 from nocturne.lake import BATCH, Connection, Table
 from nocturne.ledger import Mark
 
@@ -23,19 +24,19 @@ Link = tuple[str, str, str, str]
 def find_links(connection: Connection, bronze: Table, batches: Iterable[str], rows: int) -> list[Link]:
     """The links between these batches (of `rows` rows) and all batches, seen from these.
 
-    Reads the keys of all batches, and the dates of those that share a key with these; a bucket of the keys at a time, so that memory
-    follows neither.
+    Reads the keys of all batches that may hold one of these (all others, if these have many), and the dates of those that share one; a
+    bucket of the keys at a time, so that memory follows neither.
     """
     ours_alone = set(batches)
-    others = [batch for batch in bronze.partitions() if batch not in ours_alone]
     columns = (BATCH, "_key", "_event_on", "_received_on")
     night = bronze.scan(*columns, parts=ours_alone)
+    others = files_that_may_hold(connection, bronze, night, [file for file in bronze.files() if file.part not in ours_alone])
     buckets = max(1, -(-rows // _BUCKET_ROWS))
     found: list[Link] = []
     for bucket in range(buckets):
         here = f"_key % {buckets} = {bucket}"
         sharing = connection.execute(
-            f"SELECT DISTINCT {BATCH} FROM {bronze.scan(BATCH, '_key', parts=others)} WHERE _key IN (SELECT _key FROM {night} WHERE {here})"
+            f"SELECT DISTINCT {BATCH} FROM {bronze.rows_of(others)} WHERE _key IN (SELECT _key FROM {night} WHERE {here})"
         ).fetchall()
         all_rows = bronze.scan(*columns, parts=[*ours_alone, *(batch for (batch,) in sharing)])
         usable = f"_event_on <= _received_on + 1 AND {here}"

@@ -113,7 +113,7 @@ class Drawer:
             self._link(standing, number)
             kept = None
         told = Delivery(number=number, manifest=kept.manifest if kept else standing, kept_at=datetime.now(UTC))
-        write_whole(self.folder / str(number) / _DELIVERY, told.model_dump_json(indent=1))
+        write_whole(self.folder / str(number) / _DELIVERY, f"{told.model_dump_json(indent=1)}\n".encode())
         return told
 
     def _link(self, standing: Manifest, number: int) -> None:
@@ -146,7 +146,7 @@ class Drawer:
     def note(self, step: Step) -> None:
         """Note a step, before it is taken: whoever is killed on the way finds it and takes it to its end."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self.folder / _STEPS, _Steps.dump_json((*self.steps(), step), indent=1).decode())
+        write_whole(self.folder / _STEPS, _Steps.dump_json((*self.steps(), step), indent=1) + b"\n")
 
     def refused(self) -> dict[int, Step]:
         """The deliveries that were taken back and not restored since, each with the step that did it."""

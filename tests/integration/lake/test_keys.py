@@ -1,0 +1,105 @@
+"""Keys of data files: a file that holds a key is always found, one that does not is seldom read."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nocturne import keys
+from nocturne.bronze.links import find_links
+from nocturne.keys import files_that_may_hold, sweep_keys
+from nocturne.lake import Connection, File, Table, duck, table
+from nocturne.settings import Settings
+from tests.integration.lake.worlds import PLAYS, WEB, Night, day, play, tenant_with
+
+
+@pytest.fixture
+def night(settings: Settings) -> Night:
+    """A tenant with five days of plays, of which some are delivered on two days."""
+    night, chance = Night(settings, tenant_with(PLAYS, WEB)), random.Random(3)
+    for number in range(5):
+        night.deliver("app", day(number), [play(f"p{chance.randrange(400)}", number) for _ in range(60)])
+    night.run()
+    return night
+
+
+@pytest.fixture
+def connection(settings: Settings) -> Iterator[Connection]:
+    with duck(settings) as connection:
+        yield connection
+
+
+def bronze_of(night: Night) -> Table:
+    return table(night.settings, night.tenant, "bronze", "plays")
+
+
+def keys_of(connection: Connection, bronze: Table, file: File) -> set[int]:
+    return {key for (key,) in connection.execute(f"SELECT _key FROM {bronze.rows_of([file])}").fetchall()}
+
+
+def sought(values: Iterable[int]) -> str:
+    return f"SELECT unnest([{', '.join(map(str, values))}])::BIGINT AS _key"
+
+
+def kept(night: Night) -> list[Path]:
+    return sorted((night.settings.lake_root / night.tenant.slug / "bronze" / ".keys" / "plays").glob("*"))
+
+
+def test_every_file_that_holds_a_key_is_found_and_hardly_another(night: Night, connection: Connection) -> None:
+    bronze, chance = bronze_of(night), random.Random(5)
+    held = {file: keys_of(connection, bronze, file) for file in bronze.files()}
+    every = sorted(set().union(*held.values()))
+    for _ in range(50):
+        some = {*chance.sample(every, 2), chance.randrange(1 << 63)}
+        found = files_that_may_hold(connection, bronze, sought(some), held)
+        assert found == [file for file, keys in held.items() if keys & some]
+
+
+def test_what_is_kept_of_a_file_is_made_once(night: Night, connection: Connection) -> None:
+    bronze = bronze_of(night)
+    files_that_may_hold(connection, bronze, sought([1]), bronze.files())
+    assert [path.name for path in kept(night)] == sorted(file.path.name for file in bronze.files())
+    for path in kept(night):
+        path.write_bytes(b"")  # what is kept is asked, not the file
+    assert files_that_may_hold(connection, bronze, f"SELECT * FROM {bronze.scan('_key')}", bronze.files()) == []
+
+
+def test_rows_without_a_key_share_none(night: Night, connection: Connection) -> None:
+    bronze = bronze_of(night)
+    night.deliver("web", day(4), [play("", 4)])
+    night.run()
+    (nameless,) = bronze.files(["web/" + day(4).isoformat()])
+    assert files_that_may_hold(connection, bronze, f"SELECT * FROM {bronze.rows_of([nameless])}", bronze.files()) == []
+
+
+def test_many_keys_may_stand_in_any_file(night: Night, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    bronze = bronze_of(night)
+    assert files_that_may_hold(connection, bronze, sought([1, 2, 3]), bronze.files()) == []
+    monkeypatch.setattr(keys, "_FEW", 2)
+    assert files_that_may_hold(connection, bronze, sought([1, 2, 3]), bronze.files()) == bronze.files()
+    monkeypatch.undo()
+    monkeypatch.setattr(keys, "_WORTH", 2 * max(file.rows for file in bronze.files()))
+    assert files_that_may_hold(connection, bronze, sought([1, 2, 3]), bronze.files()) == bronze.files()
+
+
+def test_links_are_the_same_whether_all_keys_are_read_or_few(night: Night, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    bronze = bronze_of(night)
+    batches = sorted(bronze.partitions())
+    by_kept_keys = [find_links(connection, bronze, [batch], 60) for batch in batches]
+    monkeypatch.setattr(keys, "_FEW", 0)
+    assert by_kept_keys == [find_links(connection, bronze, [batch], 60) for batch in batches]
+    assert all(by_kept_keys)
+
+
+def test_what_is_kept_goes_behind_its_file(night: Night, connection: Connection) -> None:
+    bronze = bronze_of(night)
+    files_that_may_hold(connection, bronze, sought([1]), bronze.files())
+    assert sweep_keys(bronze) == 0
+    night.deliver("app", day(0), [play("other", 0)])
+    night.run()
+    bronze.vacuum(0)
+    assert sweep_keys(bronze) == 1
+    assert {path.name for path in kept(night)} <= {file.path.name for file in bronze.files()}
