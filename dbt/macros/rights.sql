@@ -1,5 +1,26 @@
-{#- Who holds which share of a track in a territory on a day, of those that `streams` names (track_id, territory, played_on): rights hold
-    as of the day of the stream; WW is everywhere else, so it does not hold where the track has rights of the territory itself. What nobody
+{#- The day as of which a track is held as on `day`: the first of its month, unless a right of the track begins or ends within the month.
+    Whoever adds up a month does so before asking for holders, and asks once for all days that are held alike. -#}
+{% macro held_on(track, day) -%}
+    case
+        when ({{ track }}, {{ month_of(day) }}) in (
+            select
+                rights.track_id,
+                {{ month_of('rights.valid_from_on') }}
+            from {{ ref('stg_rights') }} as rights
+            where rights.valid_from_on <> {{ month_of('rights.valid_from_on') }}
+            union all
+            select
+                rights.track_id,
+                {{ month_of('rights.valid_to_on') }}
+            from {{ ref('stg_rights') }} as rights
+            where isfinite(rights.valid_to_on) and rights.valid_to_on <> {{ month_of('rights.valid_to_on') }}
+        ) then {{ day }}
+        else {{ month_of(day) }}
+    end
+{%- endmacro %}
+
+{#- Who holds which share of a track in a territory on a day, of those that `streams` names (track_id, territory, held_on): rights hold
+    as of that day; WW is everywhere else, so it does not hold where the track has rights of the territory itself. What nobody
     is known to hold has the holder `(unassigned)`, so that shares add up to one. `licence_territory` and `licensed_from_on` name the right. -#}
 {% macro held_shares(streams) -%}
     (
@@ -7,7 +28,7 @@
             select distinct
                 track_id,
                 territory,
-                played_on
+                held_on
             from {{ streams }}
         ),
 
@@ -15,21 +36,21 @@
             select
                 heard.track_id,
                 heard.territory,
-                heard.played_on,
+                heard.held_on,
                 rights.holder_id,
                 rights.holder_name,
                 rights.share_ratio,
                 rights.territory as licence_territory,
                 rights.valid_from_on as licensed_from_on,
                 bool_or(rights.territory = heard.territory) over (
-                    partition by heard.track_id, heard.territory, heard.played_on
+                    partition by heard.track_id, heard.territory, heard.held_on
                 ) as has_own_territory
             from heard
             inner join {{ ref('stg_rights') }} as rights
                 on
                     heard.track_id = rights.track_id
-                    and heard.played_on >= rights.valid_from_on
-                    and heard.played_on < rights.valid_to_on
+                    and heard.held_on >= rights.valid_from_on
+                    and heard.held_on < rights.valid_to_on
                     and rights.territory in (heard.territory, 'WW')
         ),
 
@@ -41,7 +62,7 @@
         select
             track_id,
             territory,
-            played_on,
+            held_on,
             holder_id,
             holder_name,
             share_ratio,
@@ -52,7 +73,7 @@
         select
             heard.track_id,
             heard.territory,
-            heard.played_on,
+            heard.held_on,
             '(unassigned)' as holder_id,
             null as holder_name,
             1 - coalesce(sum(held.share_ratio), 0) as share_ratio,
@@ -60,8 +81,8 @@
             null as licensed_from_on
         from heard
         left join held
-            on heard.track_id = held.track_id and heard.territory = held.territory and heard.played_on = held.played_on
-        group by heard.track_id, heard.territory, heard.played_on
+            on heard.track_id = held.track_id and heard.territory = held.territory and heard.held_on = held.held_on
+        group by heard.track_id, heard.territory, heard.held_on
         having abs(1 - coalesce(sum(held.share_ratio), 0)) >= 0.0000005
     )
 {%- endmacro %}

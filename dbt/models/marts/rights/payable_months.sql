@@ -11,11 +11,26 @@
 ) }}
 {%- set changed_months = ref('int_changed_payable_months') %}
 
-with streams as (
+with days as (
     select
         *,
-        {{ month_of('played_on') }} as month_on
+        {{ month_of('played_on') }} as month_on,
+        {{ held_on('track_id', 'played_on') }} as held_on
     from {{ of_days(ref('int_stream_days'), 'played_on', month_days(changed_months)) }} as stream_days
+),
+
+streams as (
+    select
+        month_on,
+        held_on,
+        track_id,
+        territory,
+        tier,
+        sum(stream_count) as stream_count,
+        sum(artificial_count) as artificial_count,
+        sum(intentional_count) as intentional_count
+    from days
+    group by month_on, held_on, track_id, territory, tier
 ),
 
 shares as (
@@ -39,7 +54,7 @@ held as (
         on
             streams.track_id = shares.track_id
             and streams.territory = shares.territory
-            and streams.played_on = shares.played_on
+            and streams.held_on = shares.held_on
     group by streams.month_on, streams.track_id, shares.holder_id, streams.territory, streams.tier
 )
 

@@ -124,7 +124,7 @@ own as (
         streams.tier,
         streams.listener_key,
         streams.track_id,
-        streams.played_on,
+        {{ held_on('streams.track_id', 'streams.played_on') }} as held_on,
         fees.pool_amount
     from streams
     inner join fees
@@ -152,7 +152,7 @@ own_shares as (
         sum(shares.share_ratio) as stream_count
     from own
     inner join shares
-        on own.track_id = shares.track_id and own.territory = shares.territory and own.played_on = shares.played_on
+        on own.track_id = shares.track_id and own.territory = shares.territory and own.held_on = shares.held_on
     group by own.month_on, own.territory, own.tier, own.listener_key, own.pool_amount, shares.holder_id
 ),
 
