@@ -1,10 +1,10 @@
 """Which data files of bronze may hold some of a few keys, without reading them.
 
-    <lake>/<slug>/bronze/.keys/<dataset>/<data file's name>     the first 32 bits of each key of that file, once and in order
+    <lake>/<slug>/bronze/.keys/<dataset>/<data file's name>.keys     the first 32 bits of each key of that file, in order
 
 A data file never changes, so what is kept of it is right for as long as it stands, and can be made again at any time: it is written
-when it is first asked for, and `sweep_keys` removes it behind its file. Two keys may share these bits, so a file is never said to hold a
-key, only not to.
+behind the file or when it is first missed, and `sweep_keys` removes it when the file is gone. Two keys may share these bits, so a file is
+never said to hold a key, only not to.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Bits = np.ndarray[Any, np.dtype[np.uint32]]
 
 _FOLDER: Final = ".keys"
+_ENDING: Final = ".keys"
 _BITS: Final = "(_key >> 31)::UINTEGER"
 """Keys are 63 bits of a hash."""
 _WORTH: Final = 1 << 30
@@ -37,20 +38,25 @@ def files_that_may_hold(connection: Connection, bronze: Table, query: str, files
     Reads what is kept of the files' keys, and writes it for files of which nothing is kept yet. More keys than are worth it are sought in
     no file: then all may hold them.
     """
-    import numpy as np
-
     files = list(files)
     few = min(_FEW, _WORTH // max((file.rows for file in files), default=1))
     sought = _fetched(connection, f"SELECT {_BITS} AS bits FROM ({query}) WHERE _key IS NOT NULL LIMIT {few + 1}")
     if len(sought) > few:
         return files
-    sought = np.unique(sought)
+    sought.sort()
     return [file for file in files if _share(sought, _kept(connection, bronze, file))]
+
+
+def keep_keys(connection: Connection, bronze: Table, files: Iterable[File]) -> None:
+    """Keep the keys of these data files, of which nothing is kept yet."""
+    for file in files:
+        if not _place(bronze, file).exists():
+            _keep(connection, bronze, file)
 
 
 def sweep_keys(bronze: Table) -> int:
     """Remove what is kept of data files that stand no more; how many."""
-    standing = {path.name for path in bronze.path.rglob("*.parquet")}
+    standing = {f"{path.name}{_ENDING}" for path in bronze.path.rglob("*.parquet")}
     gone = [path for path in _folder(bronze).glob("*") if path.name not in standing]
     for path in gone:
         path.unlink(missing_ok=True)
@@ -67,21 +73,30 @@ def _share(sought: Bits, kept: Bits) -> bool:
 def _kept(connection: Connection, bronze: Table, file: File) -> Bits:
     import numpy as np
 
-    path = _folder(bronze) / file.path.name
     try:
-        return np.fromfile(path, np.uint32)
+        return np.fromfile(_place(bronze, file), np.uint32)
     except FileNotFoundError:
-        bits = np.unique(_fetched(connection, f"SELECT {_BITS} AS bits FROM {bronze.rows_of([file])} WHERE _key IS NOT NULL"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, bits.tobytes())
-        lake.at_write(f"kept the keys of a file of {bronze.title}")
-        return bits
+        return _keep(connection, bronze, file)
+
+
+def _keep(connection: Connection, bronze: Table, file: File) -> Bits:
+    bits = _fetched(connection, f"SELECT {_BITS} AS bits FROM {bronze.rows_of([file])} WHERE _key IS NOT NULL")
+    bits.sort()
+    path = _place(bronze, file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, bits.tobytes())
+    lake.at_write(f"kept the keys of a file of {bronze.title}")
+    return bits
 
 
 def _fetched(connection: Connection, query: str) -> Bits:
     import numpy as np
 
-    return np.asarray(connection.execute(query).fetchnumpy()["bits"], np.uint32)
+    return np.array(connection.execute(query).fetchnumpy()["bits"], np.uint32)
+
+
+def _place(bronze: Table, file: File) -> Path:
+    return _folder(bronze) / f"{file.path.name}{_ENDING}"
 
 
 def _folder(bronze: Table) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from nocturne.keys import files_that_may_hold
+from nocturne.keys import files_that_may_hold, keep_keys
 from nocturne.lake import BATCH, Connection, Table
 from nocturne.ledger import Mark
 
@@ -24,13 +24,15 @@ Link = tuple[str, str, str, str]
 def find_links(connection: Connection, bronze: Table, batches: Iterable[str], rows: int) -> list[Link]:
     """The links between these batches (of `rows` rows) and all batches, seen from these.
 
-    Reads the keys of all batches that may hold one of these (all others, if these have many), and the dates of those that share one; a
-    bucket of the keys at a time, so that memory follows neither.
+    Keeps the keys of these, and reads those of all batches that may hold one of them (all others, if these have many) and the dates of
+    those that share one; a bucket of the keys at a time, so that memory follows neither.
     """
     ours_alone = set(batches)
     columns = (BATCH, "_key", "_event_on", "_received_on")
     night = bronze.scan(*columns, parts=ours_alone)
-    others = files_that_may_hold(connection, bronze, night, [file for file in bronze.files() if file.part not in ours_alone])
+    files = bronze.files()
+    keep_keys(connection, bronze, [file for file in files if file.part in ours_alone])
+    others = files_that_may_hold(connection, bronze, night, [file for file in files if file.part not in ours_alone])
     buckets = max(1, -(-rows // _BUCKET_ROWS))
     found: list[Link] = []
     for bucket in range(buckets):
