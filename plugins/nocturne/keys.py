@@ -38,13 +38,17 @@ def files_that_may_hold(connection: Connection, bronze: Table, query: str, files
     Reads what is kept of the files' keys, and writes it for files of which nothing is kept yet. More keys than are worth it are sought in
     no file: then all may hold them.
     """
+    import numpy as np
+
     files = list(files)
-    few = min(_FEW, _WORTH // max((file.rows for file in files), default=1))
+    most = max((file.rows for file in files), default=1)
+    few = min(_FEW, _WORTH // most)
     sought = _fetched(connection, f"SELECT {_BITS} AS bits FROM ({query}) WHERE _key IS NOT NULL LIMIT {few + 1}")
     if len(sought) > few:
         return files
     sought.sort()
-    return [file for file in files if _share(sought, _kept(connection, bronze, file))]
+    space = np.empty(most, np.uint32)
+    return [file for file in files if _share(sought, _kept(connection, bronze, file, space))]
 
 
 def keep_keys(connection: Connection, bronze: Table, files: Iterable[File]) -> None:
@@ -70,13 +74,13 @@ def _share(sought: Bits, kept: Bits) -> bool:
     return bool((kept[places] == sought).any())
 
 
-def _kept(connection: Connection, bronze: Table, file: File) -> Bits:
-    import numpy as np
-
-    try:
-        return np.fromfile(_place(bronze, file), np.uint32)
-    except FileNotFoundError:
+def _kept(connection: Connection, bronze: Table, file: File, space: Bits) -> Bits:
+    """What is kept of a file; in `space`, which is for all files: new memory for each costs more than what is read into it."""
+    path = _place(bronze, file)
+    if not path.exists():
         return _keep(connection, bronze, file)
+    with path.open("rb", buffering=0) as kept:
+        return space[: kept.readinto(space.data) // space.itemsize]
 
 
 def _keep(connection: Connection, bronze: Table, file: File) -> Bits:

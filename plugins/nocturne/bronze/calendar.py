@@ -7,6 +7,7 @@ law has changed since.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -36,7 +37,12 @@ def offsets(zones: Sequence[Zone], until: date) -> tuple[Offset, ...]:
 
 def digest(found: Sequence[Offset], until: date) -> str:
     """Tell the offsets in force to the end of the day after `until` from others: what comes later touches no batch of that day."""
-    return hashlib.sha256(repr([one for one in found if one[0] < _end(until)]).encode()).hexdigest()[:16]
+    return _told(tuple(found[: bisect_left(found, (_end(until),))]))
+
+
+@lru_cache(maxsize=64)
+def _told(found: tuple[Offset, ...]) -> str:
+    return hashlib.sha256(repr(list(found)).encode()).hexdigest()[:16]
 
 
 def local_date(micros: str, found: Sequence[Offset]) -> str:
