@@ -9,51 +9,61 @@ with tenant as (
     select * from {{ ref('stg_tenant') }}
 ),
 
-listeners as (
+accounts as (
     select
-        windows.artist_id,
-        accounts.gender,
-        accounts.country,
-        extract(year from tenant.business_day)::integer - accounts.birth_year as age
-    from {{ ref('int_artist_windows') }} as windows
+        {{ listener_number('listeners.listener_key') }} as listener_id,
+        listeners.gender,
+        listeners.country,
+        extract(year from tenant.business_day)::integer - listeners.birth_year as age
+    from {{ ref('stg_listeners') }} as listeners
     cross join tenant
-    left join {{ ref('stg_listeners') }} as accounts on windows.listener_id = {{ listener_number('accounts.listener_key') }}
-    where windows.streams_28d > 0
 ),
 
-described as (
+banded as (
     select
-        listeners.artist_id,
-        told.dimension,
-        coalesce(told.audience_group, 'unknown') as audience_group
-    from listeners
-    cross join
-        lateral (
-            values
-            ('gender', listeners.gender),
-            ('country', listeners.country),
-            (
-                'age_band',
-                case
-                    when listeners.age < 18 then '0-17'
-                    when listeners.age < 25 then '18-24'
-                    when listeners.age < 35 then '25-34'
-                    when listeners.age < 45 then '35-44'
-                    when listeners.age < 55 then '45-54'
-                    when listeners.age >= 55 then '55+'
-                end
-            )
-        ) as told (dimension, audience_group)
+        listener_id,
+        gender,
+        country,
+        case
+            when age < 18 then '0-17'
+            when age < 25 then '18-24'
+            when age < 35 then '25-34'
+            when age < 45 then '35-44'
+            when age < 55 then '45-54'
+            when age >= 55 then '55+'
+        end as age_band
+    from accounts
+),
+
+-- those who are alike in all three are few, and are counted before they are looked at by each
+alike as (
+    select
+        windows.artist_id,
+        banded.gender,
+        banded.country,
+        banded.age_band,
+        count(*) as listener_count
+    from {{ ref('int_artist_windows') }} as windows
+    left join banded on windows.listener_id = banded.listener_id
+    where windows.streams_28d > 0
+    group by windows.artist_id, banded.gender, banded.country, banded.age_band
 ),
 
 groups as (
     select
-        artist_id,
-        dimension,
-        audience_group,
-        count(*) as listener_count
-    from described
-    group by artist_id, dimension, audience_group
+        alike.artist_id,
+        told.dimension,
+        coalesce(told.audience_group, 'unknown') as audience_group,
+        sum(alike.listener_count)::bigint as listener_count
+    from alike
+    cross join
+        lateral (
+            values
+            ('gender', alike.gender),
+            ('country', alike.country),
+            ('age_band', alike.age_band)
+        ) as told (dimension, audience_group)
+    group by alike.artist_id, told.dimension, coalesce(told.audience_group, 'unknown')
 ),
 
 hidden as (

@@ -7,10 +7,7 @@
     meta={'scope': {'relation': 'int_changed_play_days', 'columns': {'played_on': 'played_on'}}, 'day': 'played_on'}
 ) }}
 
-with listened as (
-    select * from {{ of_days(ref('int_artist_listener_days'), 'played_on', ref('int_changed_play_days')) }} as listened
-)
-
+{% call each_day(ref('int_artist_listener_days'), 'played_on', ref('int_changed_play_days')) %}
 select
     artist_id,
     played_on,
@@ -20,5 +17,6 @@ select
     sum(intentional_count) as intentional_count,
     sum(ms_played)::bigint as ms_played,
     count(*) filter (where stream_count > 0) as listeners_1d
-from listened
+from of_day
 group by artist_id, played_on, country
+{% endcall %}

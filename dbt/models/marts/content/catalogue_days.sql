@@ -7,50 +7,57 @@
     meta={'scope': {'relation': 'int_changed_release_days', 'columns': {'played_on': 'played_on'}}, 'day': 'played_on'}
 ) }}
 
-with listens as (
-    select * from {{ of_days(ref('int_listens'), 'played_on', ref('int_changed_release_days')) }} as listens
-),
-
-tracks as (
+with tracks as (
     select
         track_id,
         released_on
     from {{ ref('stg_tracks') }}
 ),
 
--- as of the day of the play, not as of today: what was new then stays new then
-aged as (
+sums as (
+    {% call each_day(ref('int_listens'), 'played_on', ref('int_changed_release_days')) %}
     select
-        listens.*,
-        case
-            when tracks.released_on < listens.played_on - interval '18 months' then 'catalogue'
-            when tracks.released_on is not null then 'current'
-            else 'unknown'
-        end as release_age
-    from listens
-    left join tracks on listens.track_id = tracks.track_id
+        heard.release_age,
+        heard.played_on,
+        sum(heard.play_count)::bigint as play_count,
+        sum(heard.stream_count)::bigint as stream_count,
+        sum(heard.ms_played)::bigint as ms_played,
+        count(*) filter (where heard.stream_count > 0) as listeners_1d
+    from (
+        -- a row a listener: distinct ones are counted without sorting plays
+        select
+            {{ release_age('tracks.released_on', 'of_day.played_on') }} as release_age,
+            of_day.played_on,
+            of_day.listener_id,
+            count(*) as play_count,
+            count(*) filter (where of_day.is_stream) as stream_count,
+            sum(of_day.ms_played)::bigint as ms_played
+        from of_day
+        left join tracks on of_day.track_id = tracks.track_id
+        group by {{ release_age('tracks.released_on', 'of_day.played_on') }}, of_day.played_on, of_day.listener_id
+    ) as heard
+    group by heard.release_age, heard.played_on
+    {% endcall %}
 ),
 
-sums as (
+tracks_heard as (
     select
-        release_age,
-        played_on,
-        count(*) as play_count,
-        count(*) filter (where is_stream) as stream_count,
-        sum(ms_played)::bigint as ms_played,
-        count(distinct track_id) as track_count,
-        count(distinct listener_id) filter (where is_stream) as listeners_1d
-    from aged
-    group by release_age, played_on
+        {{ release_age('tracks.released_on', 'track_days.played_on') }} as release_age,
+        track_days.played_on,
+        count(distinct track_days.track_id) as track_count
+    from {{ of_days(ref('track_days'), 'played_on', ref('int_changed_release_days')) }} as track_days
+    left join tracks on track_days.track_id = tracks.track_id
+    group by {{ release_age('tracks.released_on', 'track_days.played_on') }}, track_days.played_on
 )
 
 select
-    release_age,
-    played_on,
-    play_count,
-    stream_count,
-    (stream_count / nullif(sum(stream_count) over (partition by played_on), 0))::double precision as stream_share_ratio,
-    ms_played,
-    track_count,
-    listeners_1d
+    sums.release_age,
+    sums.played_on,
+    sums.play_count,
+    sums.stream_count,
+    (sums.stream_count / nullif(sum(sums.stream_count) over (partition by sums.played_on), 0))::double precision as stream_share_ratio,
+    sums.ms_played,
+    tracks_heard.track_count,
+    sums.listeners_1d
 from sums
+inner join tracks_heard on sums.release_age = tracks_heard.release_age and sums.played_on = tracks_heard.played_on

@@ -6,45 +6,48 @@
     meta={'scope': {'relation': 'int_changed_play_days', 'columns': {'played_on': 'played_on'}}, 'day': 'played_on'}
 ) }}
 
-with listens as (
+with summed as (
+    {% call each_day(ref('int_listens'), 'played_on', ref('int_changed_play_days')) %}
     select
-        played_on,
-        track_id,
-        artist_id,
-        listener_id,
-        ms_played,
-        is_stream
-    from {{ of_days(ref('int_listens'), 'played_on', ref('int_changed_play_days')) }} as listens
-),
-
-measured as (
-    select
-        'ms_played' as measure,
-        played_on,
-        ms_played as amount
-    from listens
-    {%- for subject, column in {'track': 'track_id', 'artist': 'artist_id', 'listener': 'listener_id'}.items() %}
-    union all
-    select
-        'streams_by_{{ subject }}' as measure,
-        played_on,
-        count(*) as amount
-    from listens
-    where is_stream and {{ column }} is not null
-    group by played_on, {{ column }}
-    {%- endfor %}
-),
-
-summed as (
-    select
-        measure,
-        played_on,
+        measured.measure,
+        measured.played_on,
         count(*) as value_count,
-        sum(amount)::bigint as total,
-        max(amount) as maximum,
-        percentile_cont(array[0.5, 0.9, 0.95, 0.99]) within group (order by amount) as percentiles
-    from measured
-    group by measure, played_on
+        sum(measured.amount)::bigint as total,
+        max(measured.amount) as maximum,
+        percentile_cont(array[0.5, 0.9, 0.95, 0.99]) within group (order by measured.amount) as percentiles
+    from (
+        select
+            'ms_played' as measure,
+            played_on,
+            ms_played as amount
+        from of_day
+        union all
+        select
+            'streams_by_track' as measure,
+            played_on,
+            count(*) as amount
+        from of_day
+        where is_stream and track_id is not null
+        group by played_on, track_id
+        union all
+        select
+            'streams_by_artist' as measure,
+            played_on,
+            count(*) as amount
+        from of_day
+        where is_stream and artist_id is not null
+        group by played_on, artist_id
+        union all
+        select
+            'streams_by_listener' as measure,
+            played_on,
+            count(*) as amount
+        from of_day
+        where is_stream and listener_id is not null
+        group by played_on, listener_id
+    ) as measured
+    group by measured.measure, measured.played_on
+    {% endcall %}
 )
 
 select

@@ -6,10 +6,7 @@
     meta={'scope': {'relation': 'int_changed_play_days', 'columns': {'played_on': 'played_on'}}, 'day': 'played_on'}
 ) }}
 
-with listens as (
-    select * from {{ of_days(ref('int_listens'), 'played_on', ref('int_changed_play_days')) }} as listens
-)
-
+{% call each_day(ref('int_listens'), 'played_on', ref('int_changed_play_days')) %}
 select
     coalesce(genre, 'unknown') as genre,
     played_on,
@@ -20,5 +17,6 @@ select
     sum(ms_played)::bigint as ms_played,
     count(distinct track_id) as track_count,
     count(distinct listener_id) filter (where is_stream) as listeners_1d
-from listens
+from of_day
 group by coalesce(genre, 'unknown'), played_on
+{% endcall %}

@@ -51,14 +51,32 @@ totals as (
 ),
 
 -- of the plays themselves: who listens on two days of a week is one listener
+day_listeners as (
+    {% call each_day(ref('int_listens'), 'played_on', week_days('asked')) %}
+    select distinct
+        coalesce(genre, 'unknown') as genre,
+        played_on,
+        listener_id
+    from of_day
+    where is_stream
+    {% endcall %}
+),
+
+week_listeners as (
+    select distinct
+        genre,
+        {{ week_of('played_on') }} as week_on,
+        listener_id
+    from day_listeners
+),
+
 heard as (
     select
-        coalesce(genre, 'unknown') as genre,
-        {{ week_of('played_on') }} as week_on,
-        count(distinct listener_id) as listener_count
-    from {{ of_days(ref('int_listens'), 'played_on', week_days('asked')) }} as listens
-    where is_stream
-    group by coalesce(genre, 'unknown'), {{ week_of('played_on') }}
+        genre,
+        week_on,
+        count(*) as listener_count
+    from week_listeners
+    group by genre, week_on
 ),
 
 -- a genre that is no longer heard has lost its share, which is told in the week after

@@ -6,18 +6,29 @@
     meta={'scope': {'relation': 'int_changed_play_days', 'columns': {'played_on': 'played_on'}}, 'day': 'played_on'}
 ) }}
 
-with listens as (
-    select * from {{ of_days(ref('int_listens'), 'played_on', ref('int_changed_play_days')) }} as listens
-)
-
+{% call each_day(ref('int_listens'), 'played_on', ref('int_changed_play_days')) %}
 select
-    coalesce(platform, 'unknown') as platform,
-    played_on,
-    count(*) as play_count,
-    count(*) filter (where is_stream) as stream_count,
-    sum(is_skip::integer) as skip_count,
-    sum(is_completed::integer) as completed_count,
-    sum(ms_played)::bigint as ms_played,
-    count(distinct listener_id) filter (where is_stream) as listeners_1d
-from listens
-group by coalesce(platform, 'unknown'), played_on
+    heard.platform,
+    heard.played_on,
+    sum(heard.play_count)::bigint as play_count,
+    sum(heard.stream_count)::bigint as stream_count,
+    sum(heard.skip_count)::bigint as skip_count,
+    sum(heard.completed_count)::bigint as completed_count,
+    sum(heard.ms_played)::bigint as ms_played,
+    count(*) filter (where heard.stream_count > 0) as listeners_1d
+from (
+    -- a row a listener: distinct ones are counted without sorting plays
+    select
+        coalesce(platform, 'unknown') as platform,
+        played_on,
+        listener_id,
+        count(*) as play_count,
+        count(*) filter (where is_stream) as stream_count,
+        sum(is_skip::integer) as skip_count,
+        sum(is_completed::integer) as completed_count,
+        sum(ms_played)::bigint as ms_played
+    from of_day
+    group by coalesce(platform, 'unknown'), played_on, listener_id
+) as heard
+group by heard.platform, heard.played_on
+{% endcall %}

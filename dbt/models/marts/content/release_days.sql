@@ -7,11 +7,7 @@
     meta={'scope': {'relation': 'int_changed_release_days', 'columns': {'played_on': 'played_on'}}, 'day': 'played_on'}
 ) }}
 
-with listens as (
-    select * from {{ of_days(ref('int_listens'), 'played_on', ref('int_changed_release_days')) }} as listens
-),
-
-tracks as (
+with tracks as (
     select
         track_id,
         release_id
@@ -24,17 +20,19 @@ releases as (
 ),
 
 sums as (
+    {% call each_day(ref('int_listens'), 'played_on', ref('int_changed_release_days')) %}
     select
         tracks.release_id,
-        listens.played_on,
+        of_day.played_on,
         count(*) as play_count,
-        count(*) filter (where listens.is_stream) as stream_count,
-        sum(listens.ms_played)::bigint as ms_played,
-        count(distinct listens.track_id) as track_count,
-        count(distinct listens.listener_id) filter (where listens.is_stream) as listeners_1d
-    from listens
-    inner join tracks on listens.track_id = tracks.track_id
-    group by tracks.release_id, listens.played_on
+        count(*) filter (where of_day.is_stream) as stream_count,
+        sum(of_day.ms_played)::bigint as ms_played,
+        count(distinct of_day.track_id) as track_count,
+        count(distinct of_day.listener_id) filter (where of_day.is_stream) as listeners_1d
+    from of_day
+    inner join tracks on of_day.track_id = tracks.track_id
+    group by tracks.release_id, of_day.played_on
+    {% endcall %}
 )
 
 select

@@ -6,10 +6,7 @@
     meta={'scope': {'relation': 'int_changed_play_days', 'columns': {'played_on': 'played_on'}}, 'day': 'played_on'}
 ) }}
 
-with listens as (
-    select * from {{ of_days(ref('int_listens'), 'played_on', ref('int_changed_play_days')) }} as listens
-)
-
+{% call each_day(ref('int_listens'), 'played_on', ref('int_changed_play_days')) %}
 select
     track_id,
     played_on,
@@ -21,9 +18,10 @@ select
     sum(is_intentional::integer) as intentional_count,
     sum(ms_played)::bigint as ms_played,
     count(distinct listener_id) filter (where is_stream) as listeners_1d,
-    {%- for tenth in range(1, 11) %}
+    {% for tenth in range(1, 11) %}
     count(*) filter (where tenths_heard >= {{ tenth }})::integer as reached_{{ tenth }}0_count,
-    {%- endfor %}
+    {% endfor %}
     count(tenths_heard)::integer as timed_play_count
-from listens
+from of_day
 group by track_id, played_on, coalesce(country, 'ZZ')
+{% endcall %}

@@ -6,16 +6,40 @@
     meta={'scope': {'relation': 'int_changed_play_days', 'columns': {'played_on': 'played_on'}}, 'day': 'played_on'}
 ) }}
 
-with listens as (
-    select * from {{ of_days(ref('int_listens'), 'played_on', ref('int_changed_play_days')) }} as listens
-),
-
-time_zones as (
+with time_zones as (
     select * from {{ ref('stg_time_zones') }}
 ),
 
+heard as (
+    {% call each_day(ref('int_listens'), 'played_on', ref('int_changed_play_days')) %}
+    select
+        heard.played_on,
+        heard.hour,
+        sum(heard.play_count)::bigint as play_count,
+        sum(heard.stream_count)::bigint as stream_count,
+        sum(heard.ms_played)::bigint as ms_played,
+        count(*) filter (where heard.stream_count > 0) as listeners_in_hour
+    from (
+        -- a row a listener: distinct ones are counted without sorting plays
+        select
+            of_day.played_on,
+            of_day.listener_id,
+            extract(hour from of_day.played_at at time zone time_zones.time_zone)::smallint as hour,
+            count(*) as play_count,
+            count(*) filter (where of_day.is_stream) as stream_count,
+            sum(of_day.ms_played)::bigint as ms_played
+        from of_day
+        inner join time_zones
+            on of_day.played_at >= time_zones.valid_from_at and of_day.played_at < time_zones.valid_to_at
+        group by
+            of_day.played_on, of_day.listener_id, extract(hour from of_day.played_at at time zone time_zones.time_zone)::smallint
+    ) as heard
+    group by heard.played_on, heard.hour
+    {% endcall %}
+),
+
 asked as (
-    select distinct played_on from listens
+    select distinct played_on from heard
 ),
 
 -- the day's own clock, by its quarters: an hour that comes twice has eight of them, one that is skipped has none
@@ -40,20 +64,6 @@ clock as (
     from quarters
     where clock_at::date = played_on
     group by played_on, extract(hour from clock_at)
-),
-
-heard as (
-    select
-        listens.played_on,
-        extract(hour from listens.played_at at time zone time_zones.time_zone)::smallint as hour,
-        count(*) as play_count,
-        count(*) filter (where listens.is_stream) as stream_count,
-        sum(listens.ms_played)::bigint as ms_played,
-        count(distinct listens.listener_id) filter (where listens.is_stream) as listeners_in_hour
-    from listens
-    inner join time_zones
-        on listens.played_at >= time_zones.valid_from_at and listens.played_at < time_zones.valid_to_at
-    group by listens.played_on, extract(hour from listens.played_at at time zone time_zones.time_zone)
 )
 
 select
