@@ -43,7 +43,7 @@ BESIDE = "constants_altered"
 NAMES = sorted(path.stem for folder in ("intermediate", "marts") for path in (PROJECT / "dbt" / "models" / folder).rglob("*.sql"))
 _ONLY_BY_NIGHT = re.compile(r"int_affected|int_changed|int_window")
 _NO_CONSTANT = re.compile(
-    r"--[^\n]*|/\*.*?\*/|numeric\(\d+, \d+\)|\)\)?\[1\]|\b1 preceding|\(\s*select 1"
+    r"--[^\n]*|/\*.*?\*/|numeric\(\d+, \d+\)|\)\)?\[1\]|unbounded preceding and 1 preceding|\(\s*select 1"
     # which days a night must look at, and a tolerance for shares that are no finite decimals: no definitions
     r"|generate_series\(asked[^)]*\)|month_on \+ interval '1 month'|0\.0000005",
     re.DOTALL,
