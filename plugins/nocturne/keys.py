@@ -36,7 +36,7 @@ def files_that_may_hold(connection: Connection, bronze: Table, query: str, files
     """Those of these data files that may hold a `_key` of `query`.
 
     Reads what is kept of the files' keys, and writes it for files of which nothing is kept yet. More keys than are worth it are sought in
-    no file: then all may hold them.
+    no file: then all may hold them. Raises DiskFull.
     """
     import numpy as np
 
@@ -52,7 +52,7 @@ def files_that_may_hold(connection: Connection, bronze: Table, query: str, files
 
 
 def keep_keys(connection: Connection, bronze: Table, files: Iterable[File]) -> None:
-    """Keep the keys of these data files, of which nothing is kept yet."""
+    """Keep the keys of those of these data files of which nothing is kept yet. Raises DiskFull."""
     for file in files:
         if not _place(bronze, file).exists():
             _keep(connection, bronze, file)
@@ -76,19 +76,20 @@ def _share(sought: Bits, kept: Bits) -> bool:
 
 def _kept(connection: Connection, bronze: Table, file: File, space: Bits) -> Bits:
     """What is kept of a file; in `space`, which is for all files: new memory for each costs more than what is read into it."""
-    path = _place(bronze, file)
-    if not path.exists():
+    try:
+        with _place(bronze, file).open("rb", buffering=0) as kept:
+            return space[: kept.readinto(space.data) // space.itemsize]
+    except FileNotFoundError:
         return _keep(connection, bronze, file)
-    with path.open("rb", buffering=0) as kept:
-        return space[: kept.readinto(space.data) // space.itemsize]
 
 
 def _keep(connection: Connection, bronze: Table, file: File) -> Bits:
     bits = _fetched(connection, f"SELECT {_BITS} AS bits FROM {bronze.rows_of([file])} WHERE _key IS NOT NULL")
     bits.sort()
     path = _place(bronze, file)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, bits.tobytes())
+    with lake.writing(f"the keys of {bronze.title}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, bits.tobytes())
     lake.at_write(f"kept the keys of a file of {bronze.title}")
     return bits
 

@@ -336,7 +336,7 @@ class Table:
         else:
             query, target = f"SELECT {columns}, {name(self.partition)} FROM ({query})", self.path
             how = f"{_PARQUET}, PARTITION_BY ({name(self.partition)}), FILENAME_PATTERN '{{uuid}}', OVERWRITE_OR_IGNORE"
-        with _writing(self.title):
+        with writing(self.title):
             done = connection.execute(f"COPY ({query}) TO {text(target)} ({how})").fetchall()
         files = [self._file(*row, parts=parts) for row in done]
         for file in files:
@@ -447,7 +447,7 @@ class Table:
         for attempt in range(_COMMIT_ATTEMPTS):
             try:
                 delta = self._open() or self._create()  # writers that meet before the first version also meet at its creation
-                with _writing(self.title):
+                with writing(self.title):
                     delta.create_write_transaction(
                         actions, "overwrite", _delta_schema(self.columns), partition_by=by, partition_filters=filters
                     )
@@ -492,7 +492,8 @@ def _delta_schema(columns: Iterable[tuple[str, str]]) -> Any:
 
 
 @contextmanager
-def _writing(what: str) -> Iterator[None]:
+def writing(what: str) -> Iterator[None]:
+    """Turn what the block raises when no space is left into DiskFull, which says what could not be written."""
     try:
         yield
     except Exception as error:

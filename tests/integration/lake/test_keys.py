@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from nocturne import keys
 from nocturne.bronze.links import find_links
+from nocturne.errors import DiskFull
 from nocturne.keys import files_that_may_hold, sweep_keys
 from nocturne.lake import Connection, File, Table, duck, table
 from nocturne.settings import Settings
@@ -72,6 +74,20 @@ def test_keys_that_are_missed_are_kept_again(night: Night, connection: Connectio
         path.unlink()
     files_that_may_hold(connection, bronze, sought([1]), bronze.files())
     assert {path: path.read_bytes() for path in kept(night)} == before
+
+
+def test_a_full_disk_is_told_and_the_next_load_keeps_what_is_missing(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    night.deliver("app", day(5), [play("new", 5)])
+    with monkeypatch.context() as full:
+        full.setattr(keys, "write_whole", _fail)
+        with pytest.raises(DiskFull, match="No space is left to write the keys of bronze plays of acme"):
+            night.run()
+    night.run()
+    assert len(kept(night)) == len(bronze_of(night).files()) == 6
+
+
+def _fail(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_rows_without_a_key_share_none(night: Night, connection: Connection) -> None:
