@@ -165,6 +165,22 @@ matched as (
         )
 ),
 
+-- all at once: to ask for each add, a whole build would go through the placements of all history as often as there are adds
+others as (
+    select
+        adds.playlist_id,
+        adds.track_id,
+        adds.added_on,
+        count(*) as add_count
+    from adds
+    inner join placements
+        on
+            adds.added_on = placements.added_on
+            and adds.track_id = placements.track_id
+            and (adds.playlist_id <> placements.playlist_id or adds.added_on <> placements.changed_on)
+    group by adds.playlist_id, adds.track_id, adds.added_on
+),
+
 controls as (
     select
         track_id,
@@ -188,15 +204,7 @@ select
     case when treated.track_id is not null then coalesce(controls.control_count, 0) end as control_count,
     controls.control_streams_before as control_streams_before_14d,
     controls.control_streams_after as control_streams_after_14d,
-    case
-        when treated.track_id is not null then (
-            select count(*) from placements
-            where
-                placements.added_on = adds.added_on
-                and placements.track_id = adds.track_id
-                and (placements.playlist_id <> adds.playlist_id or placements.changed_on <> adds.added_on)
-        )
-    end as other_add_count,
+    case when treated.track_id is not null then coalesce(others.add_count, 0) end as other_add_count,
     treated.streams_after - treated.streams_before
     - (controls.control_streams_after - controls.control_streams_before) as effect_streams,
     case
@@ -208,3 +216,4 @@ select
 from adds
 left join treated on adds.track_id = treated.track_id and adds.added_on = treated.added_on
 left join controls on adds.track_id = controls.track_id and adds.added_on = controls.added_on
+left join others on adds.playlist_id = others.playlist_id and adds.track_id = others.track_id and adds.added_on = others.added_on
