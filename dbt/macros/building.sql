@@ -178,6 +178,14 @@
     {%- endif -%}
 {%- endmacro %}
 
+{#- Ends a query whose rows are read by day: a build that makes everything anew leaves the rows of a day together, so that whoever reads a day
+    reads its pages alone. A night's rows stand together by themselves. -#}
+{% macro days_together(day) -%}
+    {%- if builds_all() -%}
+    order by {{ day }}
+    {%- endif -%}
+{%- endmacro %}
+
 {#- What a query (the block of this call) tells of each of some days, where `of_day` are a relation's rows of that day; in a build that makes
     everything anew, of each day.
 

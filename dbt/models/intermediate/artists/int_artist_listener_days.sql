@@ -34,6 +34,4 @@ select
     stream_count > 0
     and row_number() over (partition by listener_id, artist_id, played_on order by stream_count desc, country asc) = 1 as is_listener
 from heard
-{%- if builds_all() %}
-order by played_on
-{%- endif %}
+{{ days_together('played_on') }}

@@ -28,7 +28,4 @@ select
     is_completed,
     is_intentional
 from plays
-{%- if builds_all() %}
--- the rows of a day stand together: whoever reads a day reads its pages alone
-order by played_on
-{%- endif %}
+{{ days_together('played_on') }}

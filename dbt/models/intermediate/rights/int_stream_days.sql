@@ -58,7 +58,4 @@ select
 from streams
 group by track_id, played_on, territory, tier
 {%- endif %}
-{%- if builds_all() %}
--- the rows of a day stand together: whoever reads a day reads its pages alone
-order by played_on
-{%- endif %}
+{{ days_together('played_on') }}

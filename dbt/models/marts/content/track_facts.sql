@@ -52,8 +52,7 @@ select
     tracks.genre,
     tracks.duration_ms,
     tracks.released_on,
-    -- catalogue is what was released more than 18 months ago
-    tracks.released_on < tenant.business_day - interval '18 months' as is_catalogue,
+    {{ is_catalogue('tracks.released_on', 'tenant.business_day') }} as is_catalogue,
     tracks.is_explicit,
     tracks.tempo,
     tracks.energy,

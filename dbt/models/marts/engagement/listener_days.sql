@@ -59,7 +59,4 @@ select
     played.country
 from played
 full outer join begun on played.listener_key = begun.listener_key and played.played_on = begun.started_on
-{%- if builds_all() %}
--- the rows of a day stand together: whoever reads a day reads its pages alone
-order by played_on
-{%- endif %}
+{{ days_together('played_on') }}

@@ -142,7 +142,4 @@ select
     judged.received_on
 from judged
 inner join attempts on judged.play_id = attempts.play_id
-{%- if builds_all() %}
--- the rows of a day stand together: whoever reads a day reads its pages alone
-order by judged.played_on
-{%- endif %}
+{{ days_together('judged.played_on') }}
