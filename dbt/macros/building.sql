@@ -189,22 +189,27 @@
 {#- What a query (the block of this call) tells of each of some days, where `of_day` are a relation's rows of that day; in a build that makes
     everything anew, of each day.
 
-    Whatever it sorts to count who is distinct is one day, which fits into memory; and a history that grows takes as much longer, not more. -#}
+    Whatever it sorts to count who is distinct is one day, which fits into memory; and a history that grows takes as much longer, not more.
+    Both `offset 0` keep the planner from moving what stands around into the loop: a join would be made again for each day. -#}
 {% macro each_day(relation, day, days) -%}
-    select of_days.*
+    select of_every_day.*
     from (
-        select distinct {{ day }} as asked_on
-        from {{ relation if builds_all() else days }}
-    ) as days_asked
-    cross join lateral (
-        with of_day as (
-            select * from {{ relation }} as any_day
-            where any_day.{{ day }} = days_asked.asked_on
-        )
+        select of_days.*
+        from (
+            select distinct {{ day }} as asked_on
+            from {{ relation if builds_all() else days }}
+        ) as days_asked
+        cross join lateral (
+            with of_day as (
+                select * from {{ relation }} as any_day
+                where any_day.{{ day }} = days_asked.asked_on
+            )
 
-        {{ caller() }}
+            {{ caller() }}
+            offset 0
+        ) as of_days
         offset 0
-    ) as of_days
+    ) as of_every_day
 {%- endmacro %}
 
 {#- As `of_days`, for listeners' days, each of which stands once in `int_affected`. -#}
