@@ -171,7 +171,8 @@ def _notes(catalogue: Catalogue, question: Question, rows: Sequence[tuple[Any, .
         if any(row[place] is None for row in rows):
             reasons = dict.fromkeys(one.unknown for one in (metric, *catalogue.parts(metric)) if one.unknown)
             notes.append(f"{name} is not known where it is empty: {'; '.join(reasons) or 'nothing that makes it stands there'}.")
-        if len(rows) > 1 and metric.adds_up in (AddsUp.DISTINCT, AddsUp.NEVER):
+        notes += [f"{name} is made of an estimate: {part.error}." for part in catalogue.parts(metric) if part.error]
+        if len(rows) > 1 and metric.adds_up in (AddsUp.DISTINCT, AddsUp.ESTIMATE, AddsUp.NEVER):
             notes.append(f"The rows of {name} do not add up to each other.")
     if not rows:
         notes.append("Nothing stands there.")

@@ -190,6 +190,14 @@ def _hindrances(
                 next_step="Ask fewer dimensions.",
             ),
         )
+    if len(split := [way[1] for way in ways.values() if way and way[0] is None and way[1] in source.one_of]) > 1:
+        yield (
+            3,
+            QueryRefused(
+                f"{part.name} is told by one of {', '.join(source.one_of)} at a time, not by {' and '.join(split)}.",
+                next_step=str(part.instead),
+            ),
+        )
     yield from _untimely(question, part, source)
     yield from _folded(catalogue, question, part, source)
     needed = {(mart, column) for column in source.columns} | {

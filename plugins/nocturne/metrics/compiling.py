@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nocturne.metrics.asking import Filter, Question
-from nocturne.metrics.declarations import AddsUp, Catalogue, Condition, Lookup, Metric, Source, Unit
+from nocturne.metrics.declarations import ALL, LEVEL, AddsUp, Catalogue, Condition, Lookup, Metric, Source, Unit
 from nocturne.metrics.loading import resolve
 from nocturne.metrics.shapes import Step
 from nocturne.postgres import SQL, Composable, Identifier, Literal, Placeholder
 from nocturne.tenants import Tenant
 
 _ROW, _AT_END, _AT_START, _WHO = "m", "_ends_on", "_begins_on", "_who"
+_FULL = 0.8
+"""The share of a sketch's places beyond which it tells too little: what is left of it is read from levels that hold fewer."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Compiler:
         where = SQL(" WHERE ") + SQL(" AND ").join(tests) if tests else SQL("")
         rows = self._rows(source, told) + self._joins(source) + where
         dimensions = [SQL("{} AS {}").format(one, name) for one, name in zip(members, names, strict=True)]
+        if source.take == "sketch":
+            return self._estimated(source, next(iter(told)), dimensions, rows)
         counted = {one.column for one in told.values() if one.take == "distinct"}
         if len(counted) == 1:
             return self._once_each(counted.pop(), told, dimensions, rows)
@@ -90,6 +94,26 @@ class Compiler:
         return SQL("SELECT {} FROM ({}) AS folded{} HAVING count(*) > 0").format(
             SQL(", ").join([*names, *then]), folded, _grouped(len(names))
         )
+
+    def _estimated(self, source: Source, name: str, dimensions: Sequence[Composable], rows: Composable) -> Composable:
+        """Distinct ones from bitmaps of several resolutions: as many as leave so many places empty, of the levels that are not too full.
+
+        Linear counting (Whang, Vander-Zanden, Taylor 1990) in each level; n levels left out hold 1 - 2^-n of all (Estan et al. 2003).
+        """
+        names = [SQL("{}").format(Identifier(one)) for one in self.question.dimensions]
+        level, sketch = self._column(LEVEL), self._column(source.column)
+        union = SQL("{} AS _level, bit_count(bit_or({}))::double precision AS _ones, max(length({})) AS _places").format(
+            level, sketch, sketch
+        )
+        levels = SQL("SELECT {} FROM {}{}").format(SQL(", ").join([*dimensions, union]), rows, _grouped(len(names) + 1))
+        over = SQL("PARTITION BY {}").format(SQL(", ").join(names)) if names else SQL("")
+        based = SQL(
+            "SELECT *, coalesce(max(_level) FILTER (WHERE _ones > {} * _places) OVER ({}) + 1, 0) AS _base FROM ({}) AS levels"
+        ).format(Literal(_FULL), over, levels)
+        told = SQL("round(sum(-_places * ln(1 - _ones / _places)) FILTER (WHERE _level >= _base) * 2 ^ max(_base))::{} AS {}").format(
+            statement_type(self.catalogue.metrics[name].unit), Identifier(name)
+        )
+        return SQL("SELECT {} FROM ({}) AS based{} HAVING count(*) > 0").format(SQL(", ").join([*names, told]), based, _grouped(len(names)))
 
     # rows ------------------------------------------------------------------------------------------------------------
     def _rows(self, source: Source, told: Mapping[str, Source]) -> Composable:
@@ -210,7 +234,10 @@ class Compiler:
 
     def _tests(self, source: Source) -> list[Composable]:
         asked = [one for one in self.question.filters if one.dimension not in self._later]
-        return [self._test(same, self._member(same[0].dimension, source)) for same in _alike(asked)]
+        tests = [self._test(same, self._member(same[0].dimension, source)) for same in _alike(asked)]
+        split = {way[1] for name in self.question.touched if (way := resolve(self.catalogue, source.mart, name)) and way[0] is None}
+        of_all = [SQL("{} <> {}" if one in split else "{} = {}").format(self._column(one), Literal(ALL)) for one in source.one_of]
+        return [*tests, *of_all]
 
     def _tests_of_shares(self) -> Composable:
         asked = [one for one in self.question.filters if one.dimension in self._later]

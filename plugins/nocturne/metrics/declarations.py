@@ -6,6 +6,7 @@ How a metric adds up says what may be made of it:
     ratio      of two other metrics, each added up first
     share      of one member in the whole of the same time and other members
     distinct   people (or tracks) counted anew over exactly what is asked; answers never add up to each other
+    estimate   the same, told from sketches within a stated error instead of counted
     last       the value at the end of the time asked; it adds up over members, not over time
     first      the same, at its beginning
     never      stands as it is for its own time and members: a distinct count of a window, a mean
@@ -23,6 +24,13 @@ from nocturne.metrics.shapes import Shape, Step
 WHOLE_MARKET = "whole_market"
 """What a metric needs beside datasets: a tenant that sees everybody's streams."""
 OR = " or "
+ALL = "(all)"
+"""The member of a sketch's column that is not split: of all together."""
+
+
+Take = Literal["rows", "sum", "count", "distinct", "sketch", "value"]
+LEVEL = "level"
+"""The column of a mart of sketches that tells the resolution of a row."""
 
 
 class AddsUp(StrEnum):
@@ -32,6 +40,7 @@ class AddsUp(StrEnum):
     RATIO = "ratio"
     SHARE = "share"
     DISTINCT = "distinct"
+    ESTIMATE = "estimate"
     LAST = "last"
     FIRST = "first"
     NEVER = "never"
@@ -66,19 +75,21 @@ class Condition:
 class Source:
     """Where a metric's rows stand in one mart, and what is taken of them.
 
-    `take` is `rows` (count them), `sum`, `count` (rows in which a boolean is true), `distinct` or `value`, of `column`; `time` is the
-    column that dates them; by the dimensions `not_by` this mart does not tell what the metric means. `less` is a column that is taken off
-    what is summed; `lasts` says how long a row lasts where the mart's name does not.
+    `take` is `rows` (count them), `sum`, `count` (rows in which a boolean is true), `distinct`, `sketch` or `value`, of `column`; `time`
+    is the column that dates them; by the dimensions `not_by` this mart does not tell what the metric means. `less` is a column that is
+    taken off what is summed; `lasts` says how long a row lasts where the mart's name does not. Of the columns `one_of` each row of
+    sketches is split by one at most; the others hold ALL.
     """
 
     mart: Shape
-    take: Literal["rows", "sum", "count", "distinct", "value"]
+    take: Take
     column: str
     where: tuple[Condition, ...]
     time: str | None
     not_by: frozenset[str]
     less: str | None = None
     lasts: Step | None = None
+    one_of: tuple[str, ...] = ()
 
     @property
     def step(self) -> Step:
@@ -92,6 +103,7 @@ class Source:
         """The mart's columns that it reads, those of dimensions apart."""
         named = [self.column, *(condition.column for condition in self.where), *([self.time] if self.time else [])]
         named += [self.less] if self.less else []
+        named += [LEVEL, *self.one_of] if self.take == "sketch" else []
         return frozenset(name for name in named if name != "*")
 
 
@@ -133,6 +145,7 @@ class Metric:
     dimensions: tuple[str, ...]
     requires: tuple[str, ...]
     window: str | None
+    error: str | None
     needs: tuple[str, ...]
     owner: str
     boundaries: tuple[str, ...]

@@ -8,23 +8,25 @@
         title: Plays
         formula: Number of plays.
         unit: count                     count, number, ms, seconds, ratio, amount
-        adds_up: sum                    sum, ratio, share, distinct, last, first, never (see `declarations`)
+        adds_up: sum                    sum, ratio, share, distinct, estimate, last, first, never (see `declarations`)
         from:                           marts that hold it; the one that costs least and can answer is asked
           activity_days: {sum: play_count}
-          plays: {count: rows}          rows, or a boolean column; also distinct: <column>, value: <column>
+          plays: {count: rows}          rows, or a boolean column; also distinct: <column>, value: <column>, sketch: <column>
         of, over                        of a ratio: two metrics; of a share: `of` and `within`, the dimensions that make the whole
         times: 1000                     what a ratio is multiplied by: of a thousand impressions                 (optional)
         dimensions: [country, genre]    by which it may be asked (a ratio: what both have, unless it says less)
         requires: [week_number]         dimensions without which it does not add up                              (optional)
         window: 28 days                 of a distinct count                                                      (optional)
+        error: ...                      of an estimate: how far from the truth it is
         needs: [plays, a or b]          datasets without which a tenant does not have it; whole_market           (optional)
         boundaries: [...]               cases at the edge, and how they count                                    (optional)
         unknown: ...                    why a value may be NULL                                                  (optional)
         instead: ...                    of what does not add up: what to ask
         version: 1                      raised with each change of the meaning
 A source takes also `where` (a list of tests: `column`, `not column`, `column known`, `column > 0`, `column = word`), `time` (another date
-column than the mart's own), `not_by` (dimensions that mean something else in this mart), `less` (a column that is taken off the one summed)
-and `lasts` (month: a row is of a month, though the mart's name does not say so).
+column than the mart's own), `not_by` (dimensions that mean something else in this mart), `less` (a column that is taken off what is
+summed), `lasts` (month: a row is of a month, though the mart's name does not say so) and, of a sketch, `one_of` (the columns of which each
+row is split by one at most).
 
 Its `dimensions.yml` names dimensions, and the marts of facts that give others' rows more columns. A dimension that it does not name is
 a column of that very name.
@@ -37,10 +39,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from nocturne.datasets import DATASETS
-from nocturne.metrics.declarations import OR, WHOLE_MARKET, AddsUp, Catalogue, Condition, Dimension, Lookup, Metric, Source, Unit
+from nocturne.metrics.declarations import (
+    LEVEL,
+    OR,
+    WHOLE_MARKET,
+    AddsUp,
+    Catalogue,
+    Condition,
+    Dimension,
+    Lookup,
+    Metric,
+    Source,
+    Take,
+    Unit,
+)
 from nocturne.metrics.shapes import Shape, Step, load_shapes
 from nocturne.nodes import Node, read_document
 
@@ -48,12 +63,13 @@ _NEXT = "Correct the declaration; nothing is answered until it is right (`noctur
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TEST = re.compile(r"(?P<not>not )?(?P<column>[a-z][a-z0-9_]*)(?: (?P<known>known)| (?P<positive>> 0)| = (?P<word>[A-Za-z0-9_ -]+))?")
 _FIELDS = (
-    "title", "formula", "unit", "adds_up", "from", "of", "over", "times", "within", "dimensions", "requires", "window", "needs", "owner",
-    "boundaries", "unknown", "instead", "version",
+    "title", "formula", "unit", "adds_up", "from", "of", "over", "times", "within", "dimensions", "requires", "window", "error", "needs",
+    "owner", "boundaries", "unknown", "instead", "version",
 )  # fmt: skip
 _TAKES: Mapping[AddsUp, tuple[str, ...]] = {
     AddsUp.SUM: ("sum", "count"),
     AddsUp.DISTINCT: ("distinct",),
+    AddsUp.ESTIMATE: ("sketch",),
     AddsUp.LAST: ("sum",),
     AddsUp.FIRST: ("sum",),
     AddsUp.NEVER: ("value",),
@@ -152,20 +168,22 @@ def _metric(name: str, node: Node, domain: str, owner: str, shapes: Mapping[str,
         unit=Unit(fields["unit"].word([unit.value for unit in Unit], "unit")), adds_up=adds_up, sources=sources,
         of=text("of"), over=text("over"), times=fields["times"].whole() if "times" in fields else 1,
         within=texts("within"), dimensions=texts("dimensions"), requires=texts("requires"),
-        window=text("window"), needs=texts("needs"), owner=text("owner") or owner, boundaries=texts("boundaries"), unknown=text("unknown"),
-        instead=text("instead"), version=fields["version"].whole(), place=node.place,
+        window=text("window"), error=text("error"), needs=texts("needs"), owner=text("owner") or owner, boundaries=texts("boundaries"),
+        unknown=text("unknown"), instead=text("instead"), version=fields["version"].whole(), place=node.place,
     )  # fmt: skip
 
 
 def _check_fields(node: Node, fields: Mapping[str, Node], adds_up: AddsUp) -> None:
     """Refuse what its way to add up needs and it lacks, and what says nothing of it."""
     wanted = {AddsUp.RATIO: {"of", "over"}, AddsUp.SHARE: {"of", "within"}}.get(adds_up, {"from", "dimensions"})
-    if adds_up in (AddsUp.NEVER, AddsUp.DISTINCT):
+    if adds_up in (AddsUp.NEVER, AddsUp.DISTINCT, AddsUp.ESTIMATE):
         wanted = wanted | {"instead"}
+    if adds_up is AddsUp.ESTIMATE:
+        wanted = wanted | {"error"}
     if missing := sorted(wanted - fields.keys()):
         raise node.fail(f"a metric that adds up by {adds_up} needs {', '.join(missing)}")
     may = wanted | ({"times"} if adds_up is AddsUp.RATIO else set())
-    if idle := sorted(({"from", "of", "over", "times", "within"} & fields.keys()) - may):
+    if idle := sorted(({"from", "of", "over", "times", "within", "error"} & fields.keys()) - may):
         raise fields[idle[0]].fail(f"{idle[0]} says nothing of a metric that adds up by {adds_up}")
 
 
@@ -173,7 +191,7 @@ def _source(mart: str, node: Node, adds_up: AddsUp, shapes: Mapping[str, Shape])
     if mart not in shapes:
         raise node.fail(f"there is no mart {mart!r}; there are {', '.join(sorted(shapes))}")
     shape, takes = shapes[mart], _TAKES[adds_up]
-    fields = node.fields(allowed=(*takes, "where", "time", "not_by", "less", "lasts"))
+    fields = node.fields(allowed=(*takes, "where", "time", "not_by", "less", "lasts", *(["one_of"] if adds_up is AddsUp.ESTIMATE else [])))
     taken = [take for take in takes if take in fields]
     if len(taken) != 1:
         raise node.fail(f"of a metric that adds up by {adds_up}, a mart gives one of {', '.join(takes)}")
@@ -186,12 +204,14 @@ def _source(mart: str, node: Node, adds_up: AddsUp, shapes: Mapping[str, Shape])
     if adds_up in (AddsUp.LAST, AddsUp.FIRST) and time is None:
         raise node.fail(f"{mart} has no date column, and so no {adds_up} value")
     not_by = frozenset(fields["not_by"].texts()) if "not_by" in fields else frozenset()
-    literal = cast("Literal['rows', 'sum', 'count', 'distinct', 'value']", take)
     if "less" in fields and take != "sum":
         raise fields["less"].fail("less says nothing where nothing is summed")
     less = fields["less"].word(tuple(shape.columns), f"column of {mart}") if "less" in fields else None
     lasts = Step(fields["lasts"].word([Step.WEEK.value, Step.MONTH.value], "length of a row")) if "lasts" in fields else None
-    return Source(shape, literal, "*" if take == "rows" else column, where, time, not_by, less, lasts)
+    one_of = tuple(item.word(tuple(shape.columns), f"column of {mart}") for item in fields["one_of"].items()) if "one_of" in fields else ()
+    if take == "sketch" and LEVEL not in shape.columns:
+        raise fields[taken[0]].fail(f"{mart} has no column {LEVEL!r}, by which its sketches are told apart")
+    return Source(shape, cast("Take", take), "*" if take == "rows" else column, where, time, not_by, less, lasts, one_of)
 
 
 def _condition(node: Node, shape: Shape) -> Condition:
@@ -217,7 +237,7 @@ def _check_together(catalogue: Catalogue, path: Path, folder: Path) -> None:
         for field in ("of", "over"):
             if field in fields:
                 part = catalogue.metrics[fields[field].word(tuple(catalogue.metrics), "metric")]
-                if part.adds_up in (AddsUp.RATIO, AddsUp.SHARE) or (part.adds_up is AddsUp.NEVER):
+                if part.adds_up in (AddsUp.RATIO, AddsUp.SHARE, AddsUp.NEVER):
                     raise fields[field].fail(f"{part.name} does not add up, and so nothing is divided by or made of it")
         for field in ("dimensions", "requires", "within"):
             for item in fields[field].items() if field in fields else ():

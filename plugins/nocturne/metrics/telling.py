@@ -12,6 +12,7 @@ _HOW = {
     AddsUp.RATIO: "each part by itself; what is divided are the sums",
     AddsUp.SHARE: "the part over the whole of the same time",
     AddsUp.DISTINCT: "never; it is counted anew over exactly what is asked",
+    AddsUp.ESTIMATE: "never; it is told anew from sketches of exactly what is asked",
     AddsUp.LAST: "over members, not over time: the value at the end of the time",
     AddsUp.FIRST: "over members, not over time: the value at the beginning of the time",
     AddsUp.NEVER: "never; each value stands for its own time and members",
@@ -23,6 +24,7 @@ def how(metric: Metric) -> str:
     of = {
         AddsUp.RATIO: f" ({metric.of} / {metric.over}{f' x {metric.times:,}' if metric.times > 1 else ''})",
         AddsUp.SHARE: f" ({metric.of} of one {metric.within[0]} / of all)" if metric.within else "",
+        AddsUp.ESTIMATE: f" ({metric.error})",
         AddsUp.NEVER: f" (window: {metric.window})" if metric.window else "",
     }.get(metric.adds_up, "")
     return f"{metric.adds_up}: {_HOW[metric.adds_up]}{of}"

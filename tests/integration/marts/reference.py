@@ -237,6 +237,8 @@ class Marts:
             "context_type": context,
             "is_intentional": True if context in INTENTIONAL else False if context in PROGRAMMED else None,
             "country": first.get("country"),
+            "platform": first.get("platform"),
+            "tier": first.get("tier"),
             "reason_end": reason,
             "is_estimated": any(p.row.get("is_estimated") for p in parts),
             "received_on": max(p.row["received_on"] for p in parts),

@@ -20,6 +20,7 @@ KEYS = {
     "catalogue_days": ("release_age", "played_on"),
     "release_days": ("release_id", "played_on"),
     "platform_days": ("platform", "played_on"),
+    "territory_days": ("country", "platform", "tier", "played_on"),
     "distribution_days": ("measure", "played_on"),
     "genre_weeks": ("genre", "week_on"),
     "virality_days": ("day_on",),
@@ -52,7 +53,8 @@ def tables(heard: Heard, days: Iterable[date]) -> dict[str, Table]:
     """The marts of the domain that the tenant has; `days` are those that activity is told of."""
     found: dict[str, Table] = {}
     if heard.has("plays"):
-        found["platform_days"] = _platform_days(heard)
+        found["platform_days"] = _without_tracks(_grouped(heard.plays, lambda play: (play["platform"] or "unknown", play["played_on"])))
+        found["territory_days"] = _without_tracks(_grouped(heard.plays, _territory))
         found["distribution_days"] = _distribution_days(heard)
         found["genre_weeks"] = _genre_weeks(heard)
     if heard.has("plays", "tracks"):
@@ -169,9 +171,11 @@ def _release_days(heard: Heard) -> Table:
     return found
 
 
-def _platform_days(heard: Heard) -> Table:
-    platforms = {row["play_id"]: row.get("platform") or "unknown" for row in heard.rows["plays"]}
-    found = _grouped(heard.plays, lambda play: (platforms[play["play_id"]], play["played_on"]))
+def _territory(play: Row) -> Key:
+    return play["country"] or "ZZ", play["platform"] or "unknown", play["tier"] or "unknown", play["played_on"]
+
+
+def _without_tracks(found: Table) -> Table:
     for numbers in found.values():
         del numbers["track_count"]
     return found

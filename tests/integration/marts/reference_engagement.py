@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from tests.integration.marts.hashing import number_of
 from tests.integration.marts.world import Row
 
 if TYPE_CHECKING:
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
 KEYS = {
     "activity_periods": ("period", "starts_on"),
     "hour_days": ("played_on", "hour"),
+    "listener_sketches": ("country", "platform", "tier", "played_on", "level"),
     "listening_days": ("played_on",),
     "path_days": ("started_on", "context_path"),
     "path_transitions": ("step", "source", "target"),
 }
+
+ALL = "(all)"
 
 
 def expected(marts: Marts, found: dict[str, Table]) -> dict[str, Table]:
@@ -30,6 +34,7 @@ def expected(marts: Marts, found: dict[str, Table]) -> dict[str, Table]:
     return {
         "activity_periods": _periods(marts, found["activity_days"]),
         "hour_days": {key: row for on, played in plays.items() for key, row in _hours(marts, on, played).items()},
+        "listener_sketches": _sketches(marts.plays),
         "listening_days": {(on,): _listening(played) for on, played in plays.items()},
         "path_days": _paths(marts),
         "path_transitions": _transitions(marts),
@@ -97,6 +102,18 @@ def _hours(marts: Marts, on: date, plays: list[Row]) -> Table:
 
 def _clock(marts: Marts, at: datetime) -> datetime:
     return at.astimezone(marts.tenant.zone_at(at))
+
+
+def _sketches(plays: list[Row]) -> Table:
+    """Where each listener stands: by the leading zeros of his number, and by its last 13 bits."""
+    places: dict[tuple[str, str, str, date, int], set[int]] = defaultdict(set)
+    for play in plays:
+        if play["is_stream"]:
+            number = number_of(play["listener_key"])
+            country, platform, tier = play["country"] or "ZZ", play["platform"] or "unknown", play["tier"] or "unknown"
+            for split in ((ALL, ALL, ALL), (country, ALL, ALL), (ALL, platform, ALL), (ALL, ALL, tier)):
+                places[*split, play["played_on"], 64 - number.bit_length()].add(number % 8_192)
+    return {key: {"sketch": "".join("1" if place in held else "0" for place in range(8_192))} for key, held in places.items()}
 
 
 def track_days(marts: Marts) -> Table:

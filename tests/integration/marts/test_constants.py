@@ -61,6 +61,7 @@ _EQUAL = {
     "int_listener_totals": (r"month_number <= >>24<<", "a month beyond the last that is told has no cell"),
     "int_stream_days": (r"played_on \+ >>1<< as event_on", "a whole build reads all flags; of a night there is a test of its own"),
     "int_subscriber_states": (r">>4<< as place", "only the order of places counts"),
+    "listener_sketches": (r"0::bit\(>>8192<<", "longer ones are cut to the length of a sketch"),
     "licence_months": (r">>1<< -", "a licence that nobody holds has no share that is told"),
     "royalty_shares": (
         r"\* 100, >>12<<\)|played_on \+ >>1<< as event_on",

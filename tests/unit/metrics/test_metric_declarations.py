@@ -155,6 +155,21 @@ def test_a_row_lasts_as_long_as_the_source_says(tmp_path: Path) -> None:
             "from says nothing of a metric that adds up by ratio",
         ),
         ("adds_up: sum", "adds_up: never", 5, "needs instead"),
+        ("adds_up: sum", "adds_up: estimate\n    instead: Nothing.", 5, "needs error"),
+        ("adds_up: sum", "adds_up: sum\n    error: 1 %", 9, "error says nothing of a metric that adds up by sum"),
+        ("adds_up: sum", "adds_up: estimate\n    instead: I.\n    error: 1 %", 12, "there is no field 'sum'; there are sketch, where"),
+        *(
+            (
+                "adds_up: sum\n    from:\n      track_days: {sum: play_count}",
+                f"adds_up: estimate\n    instead: I.\n    error: 1 %\n    from:\n      {source}",
+                12,
+                says,
+            )
+            for source, says in (
+                ("listener_sketches: {sketch: sketch, one_of: [county]}", "there is no column of listener_sketches 'county'"),
+                ("track_days: {sketch: play_count}", "track_days has no column 'level', by which its sketches are told apart"),
+            )
+        ),
         ("domain: newest", "domain: other", 1, "the file of domain newest must say so"),
         ("{sum: play_count}", "{sum: play_count, less: skip_cuont}", 10, "there is no column of track_days 'skip_cuont'"),
         ("{sum: play_count}", "{count: rows, less: skip_count}", 10, "less says nothing where nothing is summed"),

@@ -20,6 +20,7 @@ select
     genre,
     country,
     platform,
+    tier,
     ms_played,
     tenths_heard,
     skip_bucket,

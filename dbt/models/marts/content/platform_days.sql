@@ -6,7 +6,7 @@
     meta={'scope': {'relation': 'int_changed_play_days', 'columns': {'played_on': 'played_on'}}, 'day': 'played_on'}
 ) }}
 
-{% call each_day(ref('int_listens'), 'played_on', ref('int_changed_play_days')) %}
+{% call each_day(ref('int_listener_splits'), 'played_on', ref('int_changed_play_days')) %}
 select
     heard.platform,
     heard.played_on,
@@ -17,18 +17,18 @@ select
     sum(heard.ms_played)::bigint as ms_played,
     count(*) filter (where heard.stream_count > 0) as listeners_1d
 from (
-    -- a row a listener: distinct ones are counted without sorting plays
+    -- a row a listener: who listens in two countries or tiers of a platform counts once
     select
-        coalesce(platform, 'unknown') as platform,
+        platform,
         played_on,
         listener_id,
-        count(*) as play_count,
-        count(*) filter (where is_stream) as stream_count,
-        sum(is_skip::integer) as skip_count,
-        sum(is_completed::integer) as completed_count,
-        sum(ms_played)::bigint as ms_played
+        sum(play_count) as play_count,
+        sum(stream_count) as stream_count,
+        sum(skip_count) as skip_count,
+        sum(completed_count) as completed_count,
+        sum(ms_played) as ms_played
     from of_day
-    group by coalesce(platform, 'unknown'), played_on, listener_id
+    group by platform, played_on, listener_id
 ) as heard
 group by heard.platform, heard.played_on
 {% endcall %}
