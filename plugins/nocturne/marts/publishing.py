@@ -136,6 +136,7 @@ class Exchange:
         if self.is_empty():
             self.journal.note_empty(self.mart)
             inserted = run(self.connection, SQL("INSERT INTO {0} ({1}) SELECT {1} FROM {2}").format(self.published, columns, self.built))
+            self._index()
             self._tell_planner(inserted)
             return 0, inserted
         built, standing = (SQL("SELECT {} FROM {}").format(columns, table) for table in (self.built, self.published))
@@ -237,9 +238,16 @@ class Exchange:
         return {str(name): str(kind) for name, kind in rows}
 
     def _create(self) -> None:
-        key = SQL(", ").join(map(Identifier, self.mart.key))
-        run(self.connection, SQL("CREATE TABLE {} (LIKE {}, PRIMARY KEY ({}))").format(self.published, self.built, key))
+        run(self.connection, SQL("CREATE TABLE {} (LIKE {})").format(self.published, self.built))
         run(self.connection, SQL("GRANT SELECT ON {} TO {}").format(self.published, Identifier(self.tenant.reader_role)))
+
+    def _index(self) -> None:
+        """Give a table that has none its key and indexes: of rows that are there they are made by sorting, several times as fast."""
+        has_any = "SELECT 1 FROM pg_index WHERE indrelid = to_regclass(%s)"
+        if self.connection.execute(has_any, (f"{self.tenant.marts_schema}.{self.mart.name}",)).fetchone():
+            return
+        key = SQL(", ").join(map(Identifier, self.mart.key))
+        run(self.connection, SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(self.published, key))
         others = self.connection.execute(
             "SELECT array(SELECT a.attname::text FROM unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)"
             " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum ORDER BY k.place)"
