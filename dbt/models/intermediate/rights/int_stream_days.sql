@@ -7,19 +7,20 @@
     meta={'scope': {'relation': 'int_changed_stream_days', 'columns': {'played_on': 'played_on'}}, 'day': 'played_on'}
 ) }}
 {#- Streams by all that money and units ask for, so that months are added up from days and never from plays. `stream_count` holds the
-    artificial ones, `intentional_count` does not. -#}
+    artificial ones, `intentional_count` does not. Of `plays` itself only those are looked up that were called artificial, which are few. -#}
 {%- set changed_days = ref('int_changed_stream_days') %}
 
 with streams as (
     select
-        play_id,
         track_id,
         played_on,
         coalesce(country, 'ZZ') as territory,
         coalesce(tier, 'unknown') as tier,
-        coalesce(is_intentional, false) as is_intentional
-    from {{ of_days(ref('plays'), 'played_on', changed_days) }} as plays
+        count(*) as stream_count,
+        count(*) filter (where is_intentional) as intentional_count
+    from {{ of_days(ref('int_listens'), 'played_on', changed_days) }} as listens
     where is_stream
+    group by track_id, played_on, coalesce(country, 'ZZ'), coalesce(tier, 'unknown')
 )
 
 {%- if has('artificial_streams') %},
@@ -28,23 +29,45 @@ flags as (
     select * from {{ artificial_plays(changed_days, 'played_on') }} as flags
 ),
 
-judged as (
+-- a play may have been called so more than once
+flagged as (
+    select distinct
+        plays.play_id,
+        plays.track_id,
+        plays.played_on,
+        coalesce(plays.country, 'ZZ') as territory,
+        coalesce(plays.tier, 'unknown') as tier,
+        plays.is_intentional
+    from flags
+    inner join {{ ref('plays') }} as plays on flags.play_id = plays.play_id
+    where plays.is_stream and (flags.part_id is not null or flags.event_on = plays.played_on)
+),
+
+artificial as (
     select
-        *,
-        {{ is_artificial('flags') }} as is_artificial
-    from streams
+        track_id,
+        played_on,
+        territory,
+        tier,
+        count(*) as stream_count,
+        count(*) filter (where is_intentional) as intentional_count
+    from flagged
+    group by track_id, played_on, territory, tier
 )
 
 select
-    track_id,
-    played_on,
-    territory,
-    tier,
-    count(*) as stream_count,
-    count(*) filter (where is_artificial) as artificial_count,
-    count(*) filter (where is_intentional and not is_artificial) as intentional_count
-from judged
-group by track_id, played_on, territory, tier
+    streams.track_id,
+    streams.played_on,
+    streams.territory,
+    streams.tier,
+    streams.stream_count,
+    coalesce(artificial.stream_count, 0) as artificial_count,
+    streams.intentional_count - coalesce(artificial.intentional_count, 0) as intentional_count
+from streams
+left join artificial
+    on
+        streams.track_id = artificial.track_id and streams.played_on = artificial.played_on
+        and streams.territory = artificial.territory and streams.tier = artificial.tier
 {%- else %}
 
 select
@@ -52,10 +75,9 @@ select
     played_on,
     territory,
     tier,
-    count(*) as stream_count,
+    stream_count,
     null::bigint as artificial_count,
-    count(*) filter (where is_intentional) as intentional_count
+    intentional_count
 from streams
-group by track_id, played_on, territory, tier
 {%- endif %}
 {{ days_together('played_on') }}
