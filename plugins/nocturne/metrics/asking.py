@@ -10,7 +10,7 @@ from typing import Literal, cast
 
 from nocturne.errors import QueryRefused
 from nocturne.metrics.declarations import OR, WHOLE_MARKET, AddsUp, Catalogue, Metric, Source
-from nocturne.metrics.loading import resolve
+from nocturne.metrics.loading import resolve, splits
 from nocturne.metrics.shapes import Step
 from nocturne.tenants import Tenant
 
@@ -190,7 +190,7 @@ def _hindrances(
                 next_step="Ask fewer dimensions.",
             ),
         )
-    if len(split := [way[1] for way in ways.values() if way and way[0] is None and way[1] in source.one_of]) > 1:
+    if len(split := splits(catalogue, source, question.touched)) > 1:
         yield (
             3,
             QueryRefused(

@@ -12,7 +12,7 @@ from typing import Any
 
 from nocturne.metrics.asking import Filter, Question
 from nocturne.metrics.declarations import ALL, LEVEL, AddsUp, Catalogue, Condition, Lookup, Metric, Source, Unit
-from nocturne.metrics.loading import resolve
+from nocturne.metrics.loading import resolve, splits
 from nocturne.metrics.shapes import Step
 from nocturne.postgres import SQL, Composable, Identifier, Literal, Placeholder
 from nocturne.tenants import Tenant
@@ -235,7 +235,7 @@ class Compiler:
     def _tests(self, source: Source) -> list[Composable]:
         asked = [one for one in self.question.filters if one.dimension not in self._later]
         tests = [self._test(same, self._member(same[0].dimension, source)) for same in _alike(asked)]
-        split = {way[1] for name in self.question.touched if (way := resolve(self.catalogue, source.mart, name)) and way[0] is None}
+        split = splits(self.catalogue, source, self.question.touched)
         of_all = [SQL("{} <> {}" if one in split else "{} = {}").format(self._column(one), Literal(ALL)) for one in source.one_of]
         return [*tests, *of_all]
 

@@ -35,7 +35,7 @@ a column of that very name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -114,6 +114,12 @@ def resolve(catalogue: Catalogue, shape: Shape, name: str) -> tuple[Lookup | Non
         if lookup.by in shape.columns and column in lookup.gives:
             return lookup, lookup.gives[column]
     return None
+
+
+def splits(catalogue: Catalogue, source: Source, names: Iterable[str]) -> list[str]:
+    """By which of the columns of which its sketches are split by one at most some dimensions split them."""
+    ways = (resolve(catalogue, source.mart, name) for name in names)
+    return [column for lookup, column in filter(None, ways) if lookup is None and column in source.one_of]
 
 
 def _dimension(name: str, node: Node) -> Dimension:

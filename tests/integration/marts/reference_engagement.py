@@ -110,7 +110,8 @@ def _sketches(plays: list[Row]) -> Table:
     for play in plays:
         if play["is_stream"]:
             number = number_of(play["listener_key"])
-            country, platform, tier = play["country"] or "ZZ", play["platform"] or "unknown", play["tier"] or "unknown"
+            country = play["country"] or "ZZ"
+            platform, tier = ((play[name] if play[name] != ALL else None) or "unknown" for name in ("platform", "tier"))
             for split in ((ALL, ALL, ALL), (country, ALL, ALL), (ALL, platform, ALL), (ALL, ALL, tier)):
                 places[*split, play["played_on"], 64 - number.bit_length()].add(number % 8_192)
     return {key: {"sketch": "".join("1" if place in held else "0" for place in range(8_192))} for key, held in places.items()}

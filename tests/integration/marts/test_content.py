@@ -47,7 +47,7 @@ def fill(world: World) -> None:
 
     for track, streams in (("old", 3), ("not yet old", 2), ("of no age", 1)):
         hear(world, track, date(2026, 3, 5), streams)
-    hear(world, "old", date(2026, 3, 5), 2, listener="of old 0", platform=None)
+    hear(world, "old", date(2026, 3, 5), 2, listener="of old 0", platform=None, tier="(all)")
     hear(world, "old", date(2026, 3, 5), listener="in haste", ms_played=10_000, platform="web", reason_end="forward")
 
     # 101 plays of one track on a day: the p-th percentile is the p-th value
@@ -105,6 +105,12 @@ def test_a_platform_that_is_not_told_is_unknown(world: World) -> None:
         "web": (1, 0, 1),
         "unknown": (2, 2, 0),
     }
+
+
+def test_a_tier_that_is_called_all_is_not_taken_for_all(world: World) -> None:
+    levels = [row for row in world.mart("listener_sketches") if row["played_on"] == date(2026, 3, 5)]
+    assert {row["tier"] for row in levels} == {"(all)", "unknown"}
+    assert len({(row["country"], row["platform"], row["tier"], row["level"]) for row in levels}) == len(levels)
 
 
 def test_percentiles_are_of_plays_tracks_artists_and_listeners(world: World) -> None:

@@ -19,10 +19,11 @@ select
     heard.level,
     bit_or(set_bit(0::bit({{ places }}), heard.place, 1))::bit({{ places }}) as sketch
 from (
+    -- (all) is no word of a source: who brings it is among those that are not known
     select
         country,
-        platform,
-        tier,
+        coalesce(nullif(platform, '(all)'), 'unknown') as platform,
+        coalesce(nullif(tier, '(all)'), 'unknown') as tier,
         played_on,
         position(b'1' in listener_id::bit(64)) - 1 as level,
         (listener_id & {{ places - 1 }})::integer as place
