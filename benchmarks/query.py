@@ -5,6 +5,8 @@
     open_p50_ms ... the same on a connection that is open already (`answering.answer`)
     told_p95_ms ... the same of the questions that marts of days tell; the others count people anew, from a row a play or listener-day
     compile_ms      the part of it that is ours: checks and SQL, without PostgreSQL
+    every_...       (with --every) each metric that the tenant has, by nothing and by each of its dimensions, over 28 days and over all,
+                    asked the second time on one connection; every_slow: those that took longer than 50 ms, by the mart that was read
 
 Each question is asked with times and members drawn from a seed. The baseline sends the same SQL on one open connection.
 """
@@ -16,21 +18,27 @@ import hashlib
 import random
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
 from benchmarks import publish, start_database, throwaway_installation
 from benchmarks.marts import night
 from benchmarks.warehouse import tenant_of, world_of
+from nocturne.errors import QueryRefused
 from nocturne.ledger import MemoryMarks
 from nocturne.metrics import Answer, Filter, Question, execute_query, load_catalogue
 from nocturne.metrics.answering import answer, published_columns
 from nocturne.metrics.asking import choices
 from nocturne.metrics.compiling import Compiler
+from nocturne.metrics.declarations import AddsUp, Catalogue
 from nocturne.postgres import asking, fetch
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
+
+_LONG_MS = 50
 
 
 @dataclass(frozen=True)
@@ -135,6 +143,38 @@ def measure(tenant: Tenant, settings: Settings, last: date, rounds: int) -> Meas
     return Measured(waited, opened, alone, rows, digest.hexdigest())
 
 
+def every_question(catalogue: Catalogue, last: date) -> Iterator[tuple[str, Question]]:
+    """Each metric by nothing and by each of its dimensions, over 28 days and over all, with what it does not add up without."""
+    for metric in catalogue.metrics.values():
+        for dimension in ("", *metric.dimensions):
+            step = (str(catalogue.steps(metric)[0]),) if metric.adds_up is AddsUp.NEVER and catalogue.steps(metric) else ()
+            whole = metric.within[:1] if metric.adds_up is AddsUp.SHARE else ()
+            by = tuple(dict.fromkeys([*step, *metric.requires, *whole, *([dimension] if dimension else [])]))
+            for first in (last - timedelta(27), None):
+                yield metric.name, Question((metric.name,), by, first, last if first else None, limit=10_000)
+
+
+def measure_every(tenant: Tenant, settings: Settings, last: date) -> dict[str, Any]:
+    """Ask each; what has no right answer is left out."""
+    catalogue, spent = load_catalogue(settings.metrics, settings.dbt_project), []
+    slow: dict[str, list[str]] = {}
+    for name, question in every_question(catalogue, last):
+        with suppress(QueryRefused), asking(settings, role=tenant.reader_role) as connection:
+            answer(connection, catalogue, tenant, question)
+            started = time.perf_counter()
+            told = answer(connection, catalogue, tenant, question)
+            spent.append((time.perf_counter() - started) * 1_000)
+            if spent[-1] > _LONG_MS:
+                asked = f"{name} by {' '.join(question.dimensions) or 'nothing'}, {'28' if question.first else 'all'} days"
+                slow.setdefault(" ".join(told.marts), []).append(f"{asked}: {spent[-1]:.0f} ms")
+    return {
+        "every_questions": len(spent),
+        **{f"every_p{share}_ms": percentile(spent, share / 100) for share in (50, 90, 95, 99)},
+        "every_slow_count": sum(map(len, slow.values())),
+        "every_slow": {marts: [len(questions), questions[-1]] for marts, questions in slow.items()},
+    }
+
+
 def compile_ms(tenant: Tenant, settings: Settings) -> float:
     """Milliseconds of checks and SQL of a question, in the median."""
     catalogue, spent = load_catalogue(settings.metrics, settings.dbt_project), []
@@ -167,6 +207,7 @@ def main() -> None:
     parser.add_argument("--plays-a-day", type=int, default=3_500)
     parser.add_argument("--days", type=int, default=120)
     parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--every", action="store_true", help="also every metric by each of its dimensions (some minutes)")
     arguments = parser.parse_args()
     world = world_of(arguments.plays_a_day * arguments.days, arguments.days)
     tenant, marks = tenant_of(world), MemoryMarks()
@@ -178,6 +219,7 @@ def main() -> None:
         assert asked_plays == plays, "the metric counts what the mart holds"
         measured = measure(tenant, settings, world.days[-1], arguments.rounds)
         compiled = compile_ms(tenant, settings)
+        of_every = measure_every(tenant, settings, world.days[-1]) if arguments.every else {}
     every, opened, alone = (of_kinds(times) for times in (measured.waited, measured.opened, measured.alone))
     told, told_opened = (of_kinds(times, are_told=True) for times in (measured.waited, measured.opened))
     results = {
@@ -196,6 +238,7 @@ def main() -> None:
         "compile_ms": round(compiled, 2),
         "open_p50_ms_by_question": {name: percentile(times, 0.50) for name, times in measured.opened.items()},
         "answers_sha256": measured.digest,
+        **of_every,
     }
     baselines = {"sql_alone_p50_ms": percentile(alone, 0.50), "sql_alone_p95_ms": percentile(alone, 0.95)}
     ratios = {"open_p50_vs_sql_alone": round(percentile(opened, 0.50) / percentile(alone, 0.50), 2)}
