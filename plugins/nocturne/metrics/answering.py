@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from itertools import combinations
 from typing import Any
 
@@ -103,29 +104,40 @@ def published_columns(connection: Connection, tenant: Tenant) -> Published:
 def _cheapest(connection: Connection, catalogue: Catalogue, tenant: Tenant, question: Question, found: Choices) -> Mapping[str, Source]:
     """Of each part the source to ask: the set of marts that together tell all and cost least.
 
-    Marts of the very grain that is asked come first: they are never longer than others, and hold rows of days on which nothing was.
+    Marts of the very grain that is asked come first: they are never longer than others, and hold rows of days on which nothing was. What a
+    mart costs is asked only where that does not settle it.
     """
     by_mart: dict[str, dict[str, Source]] = {}
     for part, sources in found.sources.items():
         for mart, source in sources.items():
             by_mart.setdefault(mart, {})[part] = source
-    if all(len(sources) == 1 for sources in found.sources.values()):
-        return {part: next(iter(sources.values())) for part, sources in found.sources.items()}
-    costs = {
-        mart: (_is_finer(catalogue, question, next(iter(told.values()))), _cost(connection, catalogue, tenant, question, told))
-        for mart, told in by_mart.items()
-    }
-    best = min(
-        (
-            marts
-            for size in range(1, len(by_mart) + 1)
-            for marts in combinations(by_mart, size)
-            if all(any(mart in marts for mart in sources) for sources in found.sources.values())
-        ),
-        key=lambda marts: (sum(costs[mart][0] for mart in marts), sum(costs[mart][1] for mart in marts)),
-    )
-    told_by = {part: min((mart for mart in sources if mart in best), key=costs.__getitem__) for part, sources in found.sources.items()}
-    return {part: found.sources[part][mart] for part, mart in told_by.items()}
+    finer = {mart: _is_finer(catalogue, question, next(iter(told.values()))) for mart, told in by_mart.items()}
+
+    @cache
+    def cost(mart: str) -> float:
+        return _cost(connection, catalogue, tenant, question, by_mart[mart])
+
+    together = _together(by_mart, found)
+    coarse = min(sum(map(finer.__getitem__, marts)) for marts in together)
+    left = [marts for marts in together if sum(map(finer.__getitem__, marts)) == coarse]
+    best = left[0] if len(left) == 1 else min(left, key=lambda marts: sum(map(cost, marts)))
+    chosen = {}
+    for part, sources in found.sources.items():
+        marts = [mart for mart in sources if mart in best]
+        mart = marts[0] if len(marts) == 1 else min(marts, key=lambda mart: (finer[mart], cost(mart)))
+        chosen[part] = sources[mart]
+    return chosen
+
+
+def _together(marts: Iterable[str], found: Choices) -> list[frozenset[str]]:
+    """The sets of marts that tell every part, without those of which fewer marts do so too."""
+    enough: list[frozenset[str]] = []
+    listed = list(marts)
+    for size in range(1, min(len(listed), len(found.parts)) + 1):
+        for some in map(frozenset, combinations(listed, size)):
+            if all(some & sources.keys() for sources in found.sources.values()) and not any(fewer < some for fewer in enough):
+                enough.append(some)
+    return enough
 
 
 def _is_finer(catalogue: Catalogue, question: Question, source: Source) -> bool:

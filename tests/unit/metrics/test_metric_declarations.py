@@ -56,10 +56,7 @@ WHY_NOT = {
         "stream_count artificial_count territory_count",
         "whole under each licence: two holders' would count a stream twice",
     ),
-    "listener_days": (
-        "play_count skip_count completed_count intentional_count track_count artist_count session_count",
-        "of one person; the same by country of the play is asked of others",
-    ),
+    "listener_days": ("track_count artist_count session_count", "of one person; the same by country of the play is asked of others"),
     "listener_facts": ("play_count stream_count session_count active_day_count", "of one person"),
     "listening_days": ("play_count", "the same as that of activity_days, without days of silence"),
     "mrr_days": ("arppu_amount", "arppu is a ratio of two metrics"),
