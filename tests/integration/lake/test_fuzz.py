@@ -256,8 +256,9 @@ def peak(var: Path, kind: str) -> tuple[int, str]:
         capture_output=True,
         text=True,
         timeout=300,
-        check=True,
+        check=False,
     )
+    assert done.returncode == 0, done.stderr
     size, said = done.stdout.split(" ", 1)
     return int(size), said
 
