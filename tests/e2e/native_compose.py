@@ -85,7 +85,7 @@ class NativeCompose:
                 with suppress(psutil.NoSuchProcess):
                     member.kill()
             process.wait(10)
-        self.database.stop(mode="immediate")
+        self.database.remove()
 
     def run(self, name: str) -> None:
         """Run a service that ends by itself, and see that it succeeded."""
@@ -137,6 +137,7 @@ class NativeCompose:
         )
 
     def _start_postgres(self) -> None:
+        self.database.remove()  # what an earlier session at the same place left: its ledger would say that all is loaded
         self.database.start()
         # The image makes the database `nocturne` alone: the others are for `prepare` to make.
         with connect(self.settings, database="postgres", autocommit=True) as connection:
