@@ -143,29 +143,29 @@ def measure(tenant: Tenant, settings: Settings, last: date, rounds: int) -> Meas
     return Measured(waited, opened, alone, rows, digest.hexdigest())
 
 
-def every_question(catalogue: Catalogue, last: date) -> Iterator[tuple[str, Question]]:
+def every_question(catalogue: Catalogue, last: date) -> Iterator[Question]:
     """Each metric by nothing and by each of its dimensions, over 28 days and over all, with what it does not add up without."""
     for metric in catalogue.metrics.values():
-        for dimension in ("", *metric.dimensions):
-            step = (str(catalogue.steps(metric)[0]),) if metric.adds_up is AddsUp.NEVER and catalogue.steps(metric) else ()
-            whole = metric.within[:1] if metric.adds_up is AddsUp.SHARE else ()
-            by = tuple(dict.fromkeys([*step, *metric.requires, *whole, *([dimension] if dimension else [])]))
+        step = catalogue.steps(metric)[:1] if metric.adds_up is AddsUp.NEVER else ()
+        whole = metric.within[:1] if metric.adds_up is AddsUp.SHARE else ()
+        for dimension in ((), *((one,) for one in metric.dimensions)):
+            by = tuple(dict.fromkeys([*map(str, step), *metric.requires, *whole, *dimension]))
             for first in (last - timedelta(27), None):
-                yield metric.name, Question((metric.name,), by, first, last if first else None, limit=10_000)
+                yield Question((metric.name,), by, first, last if first else None, limit=10_000)
 
 
 def measure_every(tenant: Tenant, settings: Settings, last: date) -> dict[str, Any]:
     """Ask each; what has no right answer is left out."""
     catalogue, spent = load_catalogue(settings.metrics, settings.dbt_project), []
     slow: dict[str, list[str]] = {}
-    for name, question in every_question(catalogue, last):
+    for question in every_question(catalogue, last):
         with suppress(QueryRefused), asking(settings, role=tenant.reader_role) as connection:
             answer(connection, catalogue, tenant, question)
             started = time.perf_counter()
             told = answer(connection, catalogue, tenant, question)
             spent.append((time.perf_counter() - started) * 1_000)
             if spent[-1] > _LONG_MS:
-                asked = f"{name} by {' '.join(question.dimensions) or 'nothing'}, {'28' if question.first else 'all'} days"
+                asked = f"{question.metrics[0]} by {' '.join(question.dimensions) or 'nothing'}, {'28' if question.first else 'all'} days"
                 slow.setdefault(" ".join(told.marts), []).append(f"{asked}: {spent[-1]:.0f} ms")
     return {
         "every_questions": len(spent),

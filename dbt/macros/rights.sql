@@ -87,8 +87,8 @@
     )
 {%- endmacro %}
 
-{#- Plays that are flagged as artificial, of some days: a flag is of an attempt on its event date; a play that was resumed is artificial
-    if a part of it is, and its parts stand on its day or the next one. -#}
+{#- What is flagged as artificial on some days, for `is_flagged`: a flag is of an attempt on its event date; a play that was resumed is
+    artificial if a part of it is, and its parts stand on its day or the next one: such a row has no event_on. -#}
 {% macro artificial_plays(days, day) -%}
     (
         with flag_days as (
@@ -106,24 +106,19 @@
 
         select
             play_id,
-            flagged_on as event_on,
-            null as part_id
+            flagged_on as event_on
         from flags
         union all
         select
             resumes.play_id,
-            null as event_on,
-            resumes.part_id
+            null as event_on
         from flags
         inner join {{ ref('int_joined_resumes') }} as resumes
             on flags.play_id = resumes.part_id and flags.flagged_on = resumes.event_on
     )
 {%- endmacro %}
 
-{#- Whether a play of `play_id` and `played_on` is artificial by the rows of `artificial_plays`. -#}
-{% macro is_artificial(flags) -%}
-    (
-        (play_id, played_on) in (select flags.play_id, flags.event_on from {{ flags }} as flags where flags.part_id is null)
-        or play_id in (select flags.play_id from {{ flags }} as flags where flags.part_id is not null)
-    )
+{#- Whether a row of `artificial_plays` is of a play. -#}
+{% macro is_flagged(flag, play) -%}
+    {{ flag }}.play_id = {{ play }}.play_id and ({{ flag }}.event_on is null or {{ flag }}.event_on = {{ play }}.played_on)
 {%- endmacro %}

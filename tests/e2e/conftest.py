@@ -22,6 +22,7 @@ from nocturne.installation.airflow_api import TERMINAL, AirflowApi
 from nocturne.installation.services import USER, airflow_environment, settings_environment
 from nocturne.ledger import Ledger
 from nocturne.postgres import fetch
+from nocturne.quality import FINDINGS
 from nocturne.settings import PROJECT, Settings, load_settings
 from nocturne.simulator import World, WorldParameters, write_sources
 from nocturne.tenants import Tenant, load_tenant
@@ -125,6 +126,12 @@ class Installation:
             for row in columns
             if row["mart"] not in but
         }
+
+    def marts_but_for_keys(self, tenant: Tenant) -> dict[str, str]:
+        """The same of what two tenants with the same deliveries have in common: pseudonyms differ from tenant to tenant, as they must, and so
+        does where a listener stands in a sketch; how the nights went is another story for each of them.
+        """
+        return self.marts(tenant, without="_key$", but=(*FINDINGS.values(), "listener_sketches"))
 
     def silver(self, tenant: Tenant, *, without: tuple[str, ...] = ()) -> dict[str, str]:
         """A digest of every silver table's rows, whatever their order; the columns `without` are left out."""

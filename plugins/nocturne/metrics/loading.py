@@ -117,7 +117,7 @@ def resolve(catalogue: Catalogue, shape: Shape, name: str) -> tuple[Lookup | Non
 
 
 def splits(catalogue: Catalogue, source: Source, names: Iterable[str]) -> list[str]:
-    """By which of the columns of which its sketches are split by one at most some dimensions split them."""
+    """The columns of `one_of` by which dimensions split the sketches of a source."""
     ways = (resolve(catalogue, source.mart, name) for name in names)
     return [column for lookup, column in filter(None, ways) if lookup is None and column in source.one_of]
 

@@ -21,4 +21,3 @@ select
 from of_day
 group by listener_id, played_on, coalesce(country, 'ZZ'), coalesce(platform, 'unknown'), coalesce(tier, 'unknown')
 {% endcall %}
-{{ days_together('played_on') }}

@@ -39,8 +39,8 @@ flagged as (
         coalesce(plays.tier, 'unknown') as tier,
         plays.is_intentional
     from flags
-    inner join {{ ref('plays') }} as plays on flags.play_id = plays.play_id
-    where plays.is_stream and (flags.part_id is not null or flags.event_on = plays.played_on)
+    inner join {{ ref('plays') }} as plays on {{ is_flagged('flags', 'plays') }}
+    where plays.is_stream
 ),
 
 artificial as (

@@ -80,7 +80,12 @@ streams as (
         coalesce(tier, 'unknown') as tier
     from plays
     {%- if has('artificial_streams') %}
-    where not {{ is_artificial('flags') }}
+    where
+        not exists (
+            select 1
+            from flags
+            where {{ is_flagged('flags', 'plays') }}
+        )
     {%- endif %}
 ),
 
