@@ -1,6 +1,6 @@
 {{ config(tags=['ci'], enabled=has('plays')) }}
 -- The same plays and streams of every day, however they are cut.
-{%- set marts = ['listener_days', 'track_days', 'genre_days', 'hour_days', 'platform_days', 'territory_days'] %}
+{%- set marts = ['listener_days', 'track_days', 'genre_days', 'hour_days', 'platform_days', 'territory_days', 'context_days'] %}
 {%- do marts.extend(['catalogue_days'] if has('tracks') else []) %}
 
 with cuts as (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -25,6 +25,7 @@ from tests.integration.marts import (
     reference_rights,
     reference_subscriptions,
 )
+from tests.integration.marts.reference_content import known
 from tests.integration.marts.world import Row, World
 
 Key = tuple[Any, ...]
@@ -38,12 +39,6 @@ OPENINGS = {"trial_started", "started", "renewed", "plan_changed", "reactivated"
 def expected(world: World, business_day: date) -> dict[str, Table]:
     """All marts that the tenant has."""
     return Marts(world, business_day).all()
-
-
-def known(values: Iterable[bool | None]) -> int | None:
-    """How many are true, of those that are known; None if none is known."""
-    told = [value for value in values if value is not None]
-    return sum(told) if told else None
 
 
 def money(value: Decimal | int) -> Decimal:
@@ -240,6 +235,7 @@ class Marts:
             "platform": first.get("platform"),
             "tier": first.get("tier"),
             "reason_end": reason,
+            "is_offline": bool(first.get("is_offline")),
             "is_estimated": any(p.row.get("is_estimated") for p in parts),
             "received_on": max(p.row["received_on"] for p in parts),
         }
@@ -262,6 +258,7 @@ class Marts:
                 "chain_started_on": session.chain_on[0],
                 "chain_ended_on": session.chain_on[1],
                 "country": next((e.row["country"] for e in session.events if e.row.get("country")), None),
+                "platform": next((e.row["platform"] for e in session.events if e.row.get("platform")), None),
                 "context_path": reference_engagement.path(session),
             }
         return found

@@ -21,6 +21,7 @@ KEYS = {
     "release_days": ("release_id", "played_on"),
     "platform_days": ("platform", "played_on"),
     "territory_days": ("country", "platform", "tier", "played_on"),
+    "context_days": ("context_type", "skip_bucket", "played_on"),
     "distribution_days": ("measure", "played_on"),
     "genre_weeks": ("genre", "week_on"),
     "virality_days": ("day_on",),
@@ -54,7 +55,11 @@ def tables(heard: Heard, days: Iterable[date]) -> dict[str, Table]:
     found: dict[str, Table] = {}
     if heard.has("plays"):
         found["platform_days"] = _without_tracks(_grouped(heard.plays, lambda play: (play["platform"] or "unknown", play["played_on"])))
-        found["territory_days"] = _without_tracks(_grouped(heard.plays, _territory))
+        for mart, key in (("territory_days", _territory), ("context_days", _context)):
+            numbers, more = _without_tracks(_grouped(heard.plays, key)), called(heard.plays, key)
+            found[mart] = {group: numbers[group] | more[group] for group in numbers}
+        for numbers_of_context in found["context_days"].values():
+            del numbers_of_context["listeners_1d"]
         found["distribution_days"] = _distribution_days(heard)
         found["genre_weeks"] = _genre_weeks(heard)
     if heard.has("plays", "tracks"):
@@ -173,6 +178,29 @@ def _release_days(heard: Heard) -> Table:
 
 def _territory(play: Row) -> Key:
     return play["country"] or "ZZ", play["platform"] or "unknown", play["tier"] or "unknown", play["played_on"]
+
+
+def _context(play: Row) -> Key:
+    return play["context_type"] or "unknown", play["skip_bucket"] or "none", play["played_on"]
+
+
+def known(values: Iterable[bool | None]) -> int | None:
+    """How many are true, of those that are known; None if none is known."""
+    told = [value for value in values if value is not None]
+    return sum(told) if told else None
+
+
+def called(plays: list[Row], key: Callable[[Row], Key]) -> Table:
+    """How many plays of each group are what a play may be called."""
+    groups: dict[Key, list[Row]] = defaultdict(list)
+    for play in plays:
+        groups[key(play)].append(play)
+    words = ("skip", "intentional", "scrobble", "offline", "estimated")
+    return {
+        group: {f"{word}_count": known(play[f"is_{word}"] for play in members) for word in words}
+        | {"completed_count": known(play["is_completed"] for play in members)}
+        for group, members in groups.items()
+    }
 
 
 def _without_tracks(found: Table) -> Table:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter, defaultdict
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from tests.integration.marts import reference_content
 from tests.integration.marts.hashing import number_of
 from tests.integration.marts.world import Row
 
@@ -21,6 +23,7 @@ KEYS = {
     "listening_days": ("played_on",),
     "path_days": ("started_on", "context_path"),
     "path_transitions": ("step", "source", "target"),
+    "session_days": ("country", "platform", "started_on"),
 }
 
 ALL = "(all)"
@@ -38,6 +41,7 @@ def expected(marts: Marts, found: dict[str, Table]) -> dict[str, Table]:
         "listening_days": {(on,): _listening(played) for on, played in plays.items()},
         "path_days": _paths(marts),
         "path_transitions": _transitions(marts),
+        "session_days": _session_days(found["sessions"]),
     }
 
 
@@ -119,7 +123,9 @@ def _sketches(plays: list[Row]) -> Table:
 
 def track_days(marts: Marts) -> Table:
     """What was heard of a track in a territory, and how far its plays came."""
-    found = marts._grouped(_place)
+    found, called = marts._grouped(_place), reference_content.called(marts.plays, _place)
+    for place in found:
+        found[place] |= called[place]
     for row in found.values():
         row |= {"timed_play_count": 0} | {f"reached_{tenth}0_count": 0 for tenth in range(1, 11)}
     for play in marts.plays:
@@ -185,6 +191,22 @@ def _paths(marts: Marts) -> Table:
             "ms_played": sum(play["ms_played"] for session in sessions for play in session.plays),
         }
         for key, sessions in groups.items()
+    }
+
+
+def _session_days(sessions: Table) -> Table:
+    groups: dict[tuple[str, str, date], list[Row]] = defaultdict(list)
+    for session in sessions.values():
+        groups[session["country"] or "ZZ", session["platform"] or "unknown", session["started_on"]].append(session)
+    added = ("play_count", "stream_count", "interaction_count", "ms_played")
+    return {
+        key: {
+            "session_count": len(members),
+            **{name: sum(one[name] for one in members) for name in added},
+            "skip_count": sum(told) if (told := [one["skip_count"] for one in members if one["skip_count"] is not None]) else None,
+            "duration_seconds": math.fsum(one["duration_seconds"] for one in members),
+        }
+        for key, members in groups.items()
     }
 
 

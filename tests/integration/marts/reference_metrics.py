@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from tests.integration.marts.reference import KEYS, Key, known
+from tests.integration.marts.reference import KEYS, Key
 from tests.integration.marts.reference_acquisition import RULES
+from tests.integration.marts.reference_content import known
 from tests.integration.marts.world import Row
 
 Group = tuple[Any, ...]
@@ -22,6 +23,8 @@ COUNTED: dict[str, Callable[[Sequence[Row]], Any]] = {
     "completed_count": lambda plays: known(play["is_completed"] for play in plays),
     "intentional_count": lambda plays: known(play["is_intentional"] for play in plays),
     "scrobble_count": lambda plays: known(play["is_scrobble"] for play in plays),
+    "offline_count": lambda plays: sum(play["is_offline"] for play in plays),
+    "estimated_count": lambda plays: sum(play["is_estimated"] for play in plays),
     "play_time_ms": lambda plays: sum(play["ms_played"] for play in plays),
     "avg_duration": lambda plays: sum(play["ms_played"] for play in plays) / len(plays),
     "stream_rate": lambda plays: sum(play["is_stream"] for play in plays) / len(plays),
@@ -37,6 +40,8 @@ MEMBER: dict[str, Callable[[Row], Any]] = {
     "track": lambda play: play["track_id"],
     "platform": lambda play: play["platform"] or "unknown",
     "tier": lambda play: play["tier"] or "unknown",
+    "context_type": lambda play: play["context_type"] or "unknown",
+    "skip_bucket": lambda play: play["skip_bucket"] or "none",
 }
 
 
@@ -126,6 +131,7 @@ ADDED: dict[str, tuple[str, Callable[[Row], Any]]] = {
     **{f"skip_{bucket}": ("listening_days", _column(f"skip_{bucket}_count")) for bucket in ("before_5s", "before_30s", "before_end")},
     "timed_play_count": ("track_days", _column("timed_play_count")),
     **{f"reached_{share}_count": ("track_days", _column(f"reached_{share}_count")) for share in range(10, 101, 10)},
+    "session_play_count": ("session_days", _column("play_count")),
     "path_sessions": ("path_days", _column("session_count")),
     "path_step_sessions": ("path_transitions", _column("session_count")),
 }

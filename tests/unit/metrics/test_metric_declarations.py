@@ -80,6 +80,7 @@ WHY_NOT = {
     ),
     "sessions": ("stream_count skip_count track_count interaction_count", "streams and skips are asked of plays"),
     "statement_months": ("unconverted_count", "an alert to finance, not a number of the period"),
+    "session_days": ("stream_count skip_count interaction_count", "streams and skips are asked by the day of the play"),
     "subscription_months": (
         "payer_count mrr_amount arpu_amount arppu_amount active_listener_count",
         "`payer_count`, `mrr`, `arpu`, `arppu` at any time",

@@ -21,12 +21,16 @@ select
     country,
     platform,
     tier,
+    context_type,
     ms_played,
     tenths_heard,
     skip_bucket,
     is_stream,
     is_skip,
     is_completed,
-    is_intentional
+    is_intentional,
+    is_scrobble,
+    is_offline,
+    is_estimated
 from plays
 {{ days_together('played_on') }}

@@ -16,6 +16,10 @@ select
     sum(stream_count)::bigint as stream_count,
     sum(skip_count)::bigint as skip_count,
     sum(completed_count)::bigint as completed_count,
+    sum(intentional_count)::bigint as intentional_count,
+    sum(scrobble_count)::bigint as scrobble_count,
+    sum(offline_count)::bigint as offline_count,
+    sum(estimated_count)::bigint as estimated_count,
     sum(ms_played)::bigint as ms_played,
     count(*) filter (where stream_count > 0) as listeners_1d
 from of_day

@@ -16,6 +16,9 @@ select
     sum(is_skip::integer) as skip_count,
     sum(is_completed::integer) as completed_count,
     sum(is_intentional::integer) as intentional_count,
+    sum(is_scrobble::integer)::integer as scrobble_count,
+    (count(*) filter (where is_offline))::integer as offline_count,
+    (count(*) filter (where is_estimated))::integer as estimated_count,
     sum(ms_played)::bigint as ms_played,
     count(distinct listener_id) filter (where is_stream) as listeners_1d,
     {% for tenth in range(1, 11) %}
