@@ -179,7 +179,9 @@ class Exchange:
             if is_kept:
                 self.journal.keep_gone(self.mart, went)
             run(self.connection, SQL("DELETE FROM {} AS standing USING {} AS went WHERE {}").format(self.published, went, same_key))
-        insert: Composable = SQL("INSERT INTO {} ({}) {} EXCEPT {}").format(self.published, self.columns, wanted, standing)
+        # whoever reads a day reads its pages alone, also of a mart that came anew; the difference of two queries has an order of its own
+        by_day = SQL(" ORDER BY {}").format(Identifier(self.mart.day)) if self.mart.day else SQL("")
+        insert: Composable = SQL("INSERT INTO {} ({}) {} EXCEPT {}{}").format(self.published, self.columns, wanted, standing, by_day)
         inserted = run(self.connection, self.journal.keeping_came(self.mart, insert) if is_kept else insert)
         if inserted and is_kept:
             self.journal.note_changed(self.mart)

@@ -14,7 +14,9 @@ from tests.integration.marts.hashing import number_of
 from tests.integration.marts.world import Row
 
 if TYPE_CHECKING:
-    from tests.integration.marts.reference import Marts, Session, Table
+    from collections.abc import Callable
+
+    from tests.integration.marts.reference import Key, Marts, Session, Table
 
 KEYS = {
     "activity_periods": ("period", "starts_on"),
@@ -123,14 +125,28 @@ def _sketches(plays: list[Row]) -> Table:
 
 def track_days(marts: Marts) -> Table:
     """What was heard of a track in a territory, and how far its plays came."""
-    found, called = marts._grouped(_place), reference_content.called(marts.plays, _place)
-    for place in found:
-        found[place] |= called[place]
+    return _of_tracks(marts, _place)
+
+
+def track_months(marts: Marts) -> Table:
+    """What was heard of a track in a month, everywhere."""
+    found = _of_tracks(marts, _month)
+    for (track, month), row in found.items():
+        streamed = [play["played_on"] for play in marts.plays if play["is_stream"] and _month(play) == (track, month)]
+        del row["listeners_1d"]
+        row |= {"first_streamed_on": min(streamed, default=None), "last_streamed_on": max(streamed, default=None)}
+    return found
+
+
+def _of_tracks(marts: Marts, key: Callable[[Row], Key]) -> Table:
+    found, called = marts._grouped(key), reference_content.called(marts.plays, key)
+    for group in found:
+        found[group] |= called[group]
     for row in found.values():
         row |= {"timed_play_count": 0} | {f"reached_{tenth}0_count": 0 for tenth in range(1, 11)}
     for play in marts.plays:
         if play["tenths_heard"] is not None:
-            row = found[_place(play)]
+            row = found[key(play)]
             row["timed_play_count"] += 1
             for tenth in range(1, play["tenths_heard"] + 1):
                 row[f"reached_{tenth}0_count"] += 1
@@ -139,6 +155,10 @@ def track_days(marts: Marts) -> Table:
 
 def _place(play: Row) -> tuple[str, date, str]:
     return play["track_id"], play["played_on"], play["country"] or "ZZ"
+
+
+def _month(play: Row) -> tuple[str, date]:
+    return play["track_id"], play["played_on"].replace(day=1)
 
 
 def _listening(plays: list[Row]) -> Row:

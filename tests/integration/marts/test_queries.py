@@ -478,20 +478,16 @@ def test_rows_stand_in_the_order_asked(world: World) -> None:
 def test_the_cheapest_mart_that_can_tell_it_is_read(world: World) -> None:
     with connect(world.settings, role=world.tenant.owner_role) as connection:
         for mart in (
-            "activity_days",
-            "track_days",
-            "plays",
-            "genre_days",
-            "listener_days",
-            "territory_days",
-            "context_days",
-            "session_days",
-        ):
+            "activity_days", "track_days", "plays", "genre_days", "listener_days", "territory_days", "context_days", "session_days",
+            "track_months",
+        ):  # fmt: skip
             connection.execute(statement(f"ANALYZE {world.tenant.marts_schema}.{mart}"))
     assert ask(world, "play_count", "month").marts == ("activity_days",)
     assert ask(world, "play_count", "platform").marts == ("platform_days",)
     assert ask(world, "play_count", "country platform").marts == ("territory_days",)
     assert ask(world, "play_count", "gender month").marts == ("listener_days",)
+    assert ask(world, "play_count", "artist").marts == ("track_months",)
+    assert ask(world, "reached_50_rate", "artist week").marts == ("track_days",)
     assert ask(world, "play_count", "context_type").marts == ("context_days",)
     assert ask(world, "skip_count", "skip_bucket month").marts == ("context_days",)
     assert ask(world, "offline_count scrobble_count", "platform tier").marts == ("territory_days",)

@@ -19,7 +19,7 @@ totals as (
         sum(stream_count)::bigint as stream_count,
         min(first_streamed_on) as first_streamed_on,
         max(last_streamed_on) as last_streamed_on
-    from {{ ref('int_track_months') }}
+    from {{ ref('track_months') }}
     group by track_id
 ),
 
