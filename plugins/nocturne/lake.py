@@ -245,6 +245,7 @@ class Table:
     columns: tuple[tuple[str, str], ...]
     partition: str | None = None
     _opened: list[Any] = field(default_factory=list, repr=False, compare=False)
+    _told: list[tuple[DeltaTable, int, list[File]]] = field(default_factory=list, repr=False, compare=False)
 
     # what stands
     def exists(self) -> bool:
@@ -264,7 +265,10 @@ class Table:
     def files(self, parts: Iterable[str] | None = None) -> list[File]:
         """The data files of the newest version, those of `parts` alone if they are named."""
         delta = self._open()
-        return [] if delta is None else self._files(delta, parts)
+        if delta is None:
+            return []
+        wanted = None if parts is None else set(parts)
+        return [file for file in self._files(delta) if wanted is None or file.part in wanted]
 
     def partitions(self) -> dict[str, Part]:
         """What each partition holds, by its value as text; the whole table under "" if it has no partitions."""
@@ -419,15 +423,22 @@ class Table:
         by = [self.partition] if self.partition else None
         return DeltaTable.create(str(self.path), _delta_schema(self.columns), mode="ignore", partition_by=by, name=self.title)
 
-    def _files(self, delta: DeltaTable, parts: Iterable[str] | None) -> list[File]:
+    def _files(self, delta: DeltaTable) -> list[File]:
+        """All data files of a version, which are many in a long history: told once of each version."""
+        told = next(iter(self._told), None)
+        if told is None or told[:2] != (delta, delta.version()):
+            told = delta, delta.version(), self._files_of(delta)
+            self._told[:] = [told]
+        return told[2]
+
+    def _files_of(self, delta: DeltaTable) -> list[File]:
         import pyarrow as pa
 
-        wanted = None if parts is None else set(parts)
         actions = pa.table(delta.get_add_actions(flatten=True))
         values = actions[f"partition.{self.partition}"].to_pylist() if self.partition else [None] * len(actions)
         rows = zip(actions["path"].to_pylist(), values, actions["num_records"].to_pylist(), actions["size_bytes"].to_pylist(), strict=True)
         found = [File(self.path / unquote(path), _as_part(value), count, size) for path, value, count, size in rows]
-        return sorted((file for file in found if wanted is None or file.part in wanted), key=lambda file: (file.part or "", str(file.path)))
+        return sorted(found, key=lambda file: (file.part or "", str(file.path)))
 
     def _one_file(self, parts: Sequence[str]) -> Path:
         folder = self.path / f"{self.partition}={quote(parts[0], safe='')}" if parts else self.path
