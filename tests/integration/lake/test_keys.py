@@ -60,6 +60,14 @@ def test_every_file_that_holds_a_key_is_found_and_hardly_another(night: Night, c
         assert found == [file for file, keys in held.items() if keys & some]
 
 
+@pytest.mark.parametrize(("bit", "is_told_apart"), [(62, True), (31, True), (30, True), (23, True), (22, False), (0, False)])
+def test_keys_are_told_apart_by_their_first_40_bits(night: Night, connection: Connection, bit: int, is_told_apart: bool) -> None:
+    bronze = bronze_of(night)
+    held = keys_of(connection, bronze, bronze.files()[0])
+    other = next(key ^ 1 << bit for key in sorted(held))
+    assert (files_that_may_hold(connection, bronze, sought([other]), bronze.files()[:1]) == []) is is_told_apart
+
+
 def test_keys_are_kept_with_their_file_and_not_read_again(night: Night, connection: Connection) -> None:
     bronze = bronze_of(night)
     assert [path.stem for path in kept(night)] == sorted(file.path.name for file in bronze.files())
