@@ -58,8 +58,7 @@ def files_that_may_hold(connection: Connection, bronze: Table, query: str, files
 def keep_keys(connection: Connection, bronze: Table, files: Iterable[File]) -> None:
     """Keep the keys of those of these data files of which nothing is kept yet. Raises DiskFull."""
     for file in files:
-        if not _place(bronze, file).exists():
-            _keep(connection, bronze, file)
+        _kept(connection, bronze, file)
 
 
 def sweep_keys(bronze: Table) -> int:
@@ -83,9 +82,7 @@ def _may_hold(connection: Connection, bronze: Table, file: File, sought: tuple[H
     """Whether a file may hold what is sought; `space` is for all files: new memory for each costs more than what is read into it."""
     import numpy as np
 
-    if not _place(bronze, file).exists():
-        _keep(connection, bronze, file)
-    with _place(bronze, file).open("rb", buffering=0) as kept:
+    with _kept(connection, bronze, file).open("rb", buffering=0) as kept:
         count = os.fstat(kept.fileno()).st_size // 5
         high = space[: kept.readinto(memoryview(space.data).cast("B")[: 4 * count]) // 4]
         if not count or not len(sought[0]):
@@ -99,9 +96,16 @@ def _may_hold(connection: Connection, bronze: Table, file: File, sought: tuple[H
     return any(sought[1][one] in low[found[one] : end] for one, end in zip(alike, ends, strict=True))
 
 
-def _keep(connection: Connection, bronze: Table, file: File) -> None:
+def _kept(connection: Connection, bronze: Table, file: File) -> Path:
+    """Where the keys of a file are kept; kept now, if they were not."""
+    path = _folder(bronze) / f"{file.path.name}{_ENDING}"
+    if not path.exists():
+        _keep(connection, bronze, file, path)
+    return path
+
+
+def _keep(connection: Connection, bronze: Table, file: File, path: Path) -> None:
     high, low = _halves(_fetched(connection, f"SELECT {_BITS} AS bits FROM {bronze.rows_of([file])} WHERE _key IS NOT NULL"))
-    path = _place(bronze, file)
     with lake.writing(f"the keys of {bronze.title}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, high.tobytes() + low.tobytes())
@@ -112,10 +116,6 @@ def _fetched(connection: Connection, query: str) -> Bits:
     import numpy as np
 
     return np.array(connection.execute(query).fetchnumpy()["bits"], np.uint64)
-
-
-def _place(bronze: Table, file: File) -> Path:
-    return _folder(bronze) / f"{file.path.name}{_ENDING}"
 
 
 def _folder(bronze: Table) -> Path:

@@ -25,7 +25,7 @@ from tests.integration.marts import (
     reference_rights,
     reference_subscriptions,
 )
-from tests.integration.marts.reference_content import known
+from tests.integration.marts.reference_content import grouped_by, known
 from tests.integration.marts.world import Row, World
 
 Key = tuple[Any, ...]
@@ -336,13 +336,9 @@ class Marts:
         return found
 
     def _grouped(self, key: Callable[[Row], Key], *, keep: Callable[[Row], bool] = lambda p: True) -> Table:
-        groups: dict[Key, list[Row]] = defaultdict(list)
-        for play in self.plays:
-            if keep(play):
-                groups[key(play)].append(play)
         return {
             group: self._sums(plays) | {"listeners_1d": len({p["listener_key"] for p in plays if p["is_stream"]})}
-            for group, plays in groups.items()
+            for group, plays in grouped_by(filter(keep, self.plays), key).items()
         }
 
     def _artist_days(self) -> Table:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import date, timedelta
 
-from tests.integration.marts.reference_content import Heard, Key, Table
+from tests.integration.marts.reference_content import Heard, Key, Table, known
 from tests.integration.marts.world import Row
 
 KEYS = {
@@ -48,12 +48,11 @@ def _territory_days(heard: Heard) -> Table:
             groups[play["artist_id"], play["played_on"], play["country"] or "ZZ"].append(play)
     found: Table = {}
     for key, plays in groups.items():
-        told = [p["is_intentional"] for p in plays if p["is_intentional"] is not None]
         streams = [p for p in plays if p["is_stream"]]
         found[key] = {
             "play_count": len(plays),
             "stream_count": len(streams),
-            "intentional_count": sum(told) if told else None,
+            "intentional_count": known(p["is_intentional"] for p in plays),
             "ms_played": sum(p["ms_played"] for p in plays),
             "listeners_1d": len(_people(streams)),
         }

@@ -184,22 +184,27 @@ def _context(play: Row) -> Key:
     return play["context_type"] or "unknown", play["skip_bucket"] or "none", play["played_on"]
 
 
-def known(values: Iterable[bool | None]) -> int | None:
-    """How many are true, of those that are known; None if none is known."""
+def grouped_by(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
+    """The rows of each key."""
+    groups: dict[Key, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
+    return groups
+
+
+def known(values: Iterable[int | None]) -> int | None:
+    """The sum (or how many are true) of those that are known; None if none is known."""
     told = [value for value in values if value is not None]
     return sum(told) if told else None
 
 
 def called(plays: list[Row], key: Callable[[Row], Key]) -> Table:
     """How many plays of each group are what a play may be called."""
-    groups: dict[Key, list[Row]] = defaultdict(list)
-    for play in plays:
-        groups[key(play)].append(play)
     words = ("skip", "intentional", "scrobble", "offline", "estimated")
     return {
         group: {f"{word}_count": known(play[f"is_{word}"] for play in members) for word in words}
         | {"completed_count": known(play["is_completed"] for play in members)}
-        for group, members in groups.items()
+        for group, members in grouped_by(plays, key).items()
     }
 
 
@@ -210,9 +215,6 @@ def _without_tracks(found: Table) -> Table:
 
 
 def _grouped(plays: list[Row], key: Callable[[Row], Key]) -> Table:
-    groups: dict[Key, list[Row]] = defaultdict(list)
-    for play in plays:
-        groups[key(play)].append(play)
     return {
         group: {
             "play_count": len(members),
@@ -221,7 +223,7 @@ def _grouped(plays: list[Row], key: Callable[[Row], Key]) -> Table:
             "track_count": len({play["track_id"] for play in members}),
             "listeners_1d": len({play["listener_key"] for play in members if play["is_stream"]}),
         }
-        for group, members in groups.items()
+        for group, members in grouped_by(plays, key).items()
     }
 
 

@@ -68,8 +68,7 @@ def _period(marts: Marts, days: Table, first: date, last: date, held: list[date]
     for name in ("play_count", "stream_count", "session_count", "play_time_ms", "new_listener_count"):
         row[name] = sum(days[on,][name] for on in held)
     for name in ("skip_count", "completed_count", "intentional_count"):
-        told = [days[on,][name] for on in held if days[on,][name] is not None]
-        row[name] = sum(told) if told else None
+        row[name] = reference_content.known(days[on,][name] for on in held)
     plays = row["play_count"]
     is_told = is_over and (last,) in days
     daily = [len(marts._listeners(on, 1)) for on in regular]
@@ -131,8 +130,8 @@ def track_days(marts: Marts) -> Table:
 def track_months(marts: Marts) -> Table:
     """What was heard of a track in a month, everywhere."""
     found = _of_tracks(marts, _month)
-    for (track, month), row in found.items():
-        streamed = [play["played_on"] for play in marts.plays if play["is_stream"] and _month(play) == (track, month)]
+    for month, plays in reference_content.grouped_by(marts.plays, _month).items():
+        row, streamed = found[month], [play["played_on"] for play in plays if play["is_stream"]]
         del row["listeners_1d"]
         row |= {"first_streamed_on": min(streamed, default=None), "last_streamed_on": max(streamed, default=None)}
     return found
@@ -215,18 +214,18 @@ def _paths(marts: Marts) -> Table:
 
 
 def _session_days(sessions: Table) -> Table:
-    groups: dict[tuple[str, str, date], list[Row]] = defaultdict(list)
-    for session in sessions.values():
-        groups[session["country"] or "ZZ", session["platform"] or "unknown", session["started_on"]].append(session)
+    def place(session: Row) -> Key:
+        return session["country"] or "ZZ", session["platform"] or "unknown", session["started_on"]
+
     added = ("play_count", "stream_count", "interaction_count", "ms_played")
     return {
         key: {
             "session_count": len(members),
             **{name: sum(one[name] for one in members) for name in added},
-            "skip_count": sum(told) if (told := [one["skip_count"] for one in members if one["skip_count"] is not None]) else None,
+            "skip_count": reference_content.known(one["skip_count"] for one in members),
             "duration_seconds": math.fsum(one["duration_seconds"] for one in members),
         }
-        for key, members in groups.items()
+        for key, members in reference_content.grouped_by(sessions.values(), place).items()
     }
 
 

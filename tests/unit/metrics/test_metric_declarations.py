@@ -78,9 +78,9 @@ WHY_NOT = {
         "line_count adjustment_count pro_rata_amount user_centric_amount artist_centric_amount",
         "sums of the lines, which tell holders too",
     ),
+    "session_days": ("stream_count skip_count interaction_count", "streams and skips are asked by the day of the play"),
     "sessions": ("stream_count skip_count track_count interaction_count", "streams and skips are asked of plays"),
     "statement_months": ("unconverted_count", "an alert to finance, not a number of the period"),
-    "session_days": ("stream_count skip_count interaction_count", "streams and skips are asked by the day of the play"),
     "subscription_months": (
         "payer_count mrr_amount arpu_amount arppu_amount active_listener_count",
         "`payer_count`, `mrr`, `arpu`, `arppu` at any time",

@@ -13,15 +13,7 @@ select
     coalesce(country, 'ZZ') as country,
     coalesce(platform, 'unknown') as platform,
     coalesce(tier, 'unknown') as tier,
-    count(*) as play_count,
-    count(*) filter (where is_stream) as stream_count,
-    sum(is_skip::integer) as skip_count,
-    sum(is_completed::integer) as completed_count,
-    sum(is_intentional::integer) as intentional_count,
-    sum(is_scrobble::integer) as scrobble_count,
-    count(*) filter (where is_offline) as offline_count,
-    count(*) filter (where is_estimated) as estimated_count,
-    sum(ms_played)::bigint as ms_played
+    {{ counts_of_plays() }}
 from of_day
 group by listener_id, played_on, coalesce(country, 'ZZ'), coalesce(platform, 'unknown'), coalesce(tier, 'unknown')
 {% endcall %}

@@ -11,15 +11,7 @@ select
     coalesce(context_type, 'unknown') as context_type,
     coalesce(skip_bucket, 'none') as skip_bucket,
     played_on,
-    count(*) as play_count,
-    count(*) filter (where is_stream) as stream_count,
-    sum(is_skip::integer) as skip_count,
-    sum(is_completed::integer) as completed_count,
-    sum(is_intentional::integer) as intentional_count,
-    sum(is_scrobble::integer) as scrobble_count,
-    count(*) filter (where is_offline) as offline_count,
-    count(*) filter (where is_estimated) as estimated_count,
-    sum(ms_played)::bigint as ms_played
+    {{ counts_of_plays() }}
 from of_day
 group by coalesce(context_type, 'unknown'), coalesce(skip_bucket, 'none'), played_on
 {% endcall %}
