@@ -122,3 +122,4 @@ select
 from sums
 inner join windows on sums.artist_id = windows.artist_id and sums.played_on = windows.day_on
 inner join tracks on sums.artist_id = tracks.artist_id and sums.played_on = tracks.played_on
+{{ days_together('sums.played_on') }}

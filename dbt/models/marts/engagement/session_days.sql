@@ -24,3 +24,4 @@ select
     sum(duration_seconds::numeric)::double precision as duration_seconds
 from sessions
 group by coalesce(country, 'ZZ'), coalesce(platform, 'unknown'), started_on
+{{ days_together('started_on') }}

@@ -103,3 +103,4 @@ select
 from spans
 left join played on spans.session_key = played.session_key
 left join walked on spans.session_key = walked.session_key
+{{ days_together('spans.started_on') }}
