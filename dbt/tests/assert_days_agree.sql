@@ -2,6 +2,7 @@
 -- The same plays and streams of every day, however they are cut.
 {%- set marts = ['listener_days', 'track_days', 'genre_days', 'hour_days', 'platform_days', 'territory_days', 'context_days'] %}
 {%- do marts.extend(['catalogue_days'] if has('tracks') else []) %}
+{%- do marts.extend(['audience_days'] if has('listeners') else []) %}
 
 with cuts as (
     select

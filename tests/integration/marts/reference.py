@@ -102,7 +102,7 @@ class Marts:
                 "track_facts": self._track_facts(),
                 "retention_weeks": self._retention(),
             }
-            found |= reference_engagement.expected(self, found) | reference_audience.expected(self)
+            found |= reference_engagement.expected(self, found) | reference_audience.expected(self, found)
             if self.has("tracks"):
                 found["artist_days"] = self._artist_days()
                 found["artist_pairs"] = reference_audience.pairs(self)

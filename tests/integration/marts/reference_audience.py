@@ -3,26 +3,74 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from tests.integration.marts import reference_content
 from tests.integration.marts.world import Row
 
 if TYPE_CHECKING:
     from tests.integration.marts.reference import Marts, Table
 
 KEYS = {
+    "audience_days": ("channel", "gender", "home_country", "played_on"),
+    "listener_months": ("listener_key", "month_on"),
     "artist_pairs": ("artist_id", "other_artist_id"),
     "retention_cohorts": ("unit", "cohort_on", "number"),
 }
 
 
-def expected(marts: Marts) -> dict[str, Table]:
+def expected(marts: Marts, found: dict[str, Table]) -> dict[str, Table]:
     """The marts of audience beside weeks and facts."""
-    return {"retention_cohorts": _cohorts(marts)}
+    told = {"retention_cohorts": _cohorts(marts), "listener_months": _months(found["listener_days"])}
+    if marts.has("listeners"):
+        told["audience_days"] = _alike(marts, found)
+    return told
+
+
+_ADDED = ("play_count", "stream_count", "ms_played", "session_count")
+
+
+def _months(days: Table) -> Table:
+    rows = [row | {"listener_key": listener, "played_on": on} for (listener, on), row in days.items()]
+    found: Table = {}
+    for month, members in reference_content.grouped_by(rows, lambda row: (row["listener_key"], row["played_on"].replace(day=1))).items():
+        streamed = [row["played_on"] for row in members if row["stream_count"]]
+        found[month] = {name: sum(row[name] for row in members) for name in _ADDED} | {
+            "active_day_count": len(streamed),
+            "first_streamed_on": min(streamed, default=None),
+            "last_streamed_on": max(streamed, default=None),
+        }
+    return found
+
+
+def _alike(marts: Marts, found: dict[str, Table]) -> Table:
+    accounts = {row["listener_key"]: row for row in marts.rows["listeners"]}
+
+    def group(row: Row) -> tuple[str, str, str, date]:
+        account = accounts.get(row["listener_key"], {})
+        return account.get("channel") or "unknown", account.get("gender") or "unknown", account.get("country") or "ZZ", row["on"]
+
+    days = [row | {"listener_key": listener, "on": on} for (listener, on), row in found["listener_days"].items()]
+    sessions = [row | {"listener_key": listener, "on": row["started_on"]} for (listener, _), row in found["sessions"].items()]
+    begun = reference_content.grouped_by(sessions, group)
+    return {
+        key: {name: sum(row[name] for row in members) for name in _ADDED}
+        | {
+            f"{word}_count": reference_content.known(row[f"{word}_count"] for row in members)
+            for word in ("skip", "completed", "intentional")
+        }
+        | {
+            "listeners_1d": sum(row["stream_count"] > 0 for row in members),
+            "session_play_count": sum(row["play_count"] for row in begun.get(key, ())),
+            "session_seconds": math.fsum(row["duration_seconds"] for row in begun.get(key, ())),
+        }
+        for key, members in reference_content.grouped_by(days, group).items()
+    }
 
 
 def _cohorts(marts: Marts) -> Table:

@@ -56,6 +56,21 @@ def test_nights_of_late_rows_end_where_a_build_from_nothing_ends(new_world: Call
     assert {(entry.counts["inserted"], entry.counts["deleted"]) for entry in published.entries} == {(0, 0)}
 
 
+def test_a_listener_whom_the_register_tells_otherwise_takes_all_days_along(new_world: Callable[[Tenant], World]) -> None:
+    world = new_world(make_tenant("lateness"))
+    random_world(world, 9, FIRST, LAST, plays=40)
+    world.night(LAST)
+    before, days = world.mart("audience_days"), world.mart("listener_days")
+    for listener in world.rows["listeners"][:3]:
+        listener |= {"gender": "nonbinary", "channel": "tv", "country": None}
+    world.night(LAST)
+    assert differences(world, LAST) == []
+    assert world.mart("listener_days") == days
+    moved = [row for row in world.mart("audience_days") if row["channel"] == "tv"]
+    assert len({row["played_on"] for row in moved}) >= 10
+    assert sum(row["play_count"] for row in world.mart("audience_days")) == sum(row["play_count"] for row in before)
+
+
 def test_the_order_of_deliveries_leaves_no_trace(new_world: Callable[[Tenant], World]) -> None:
     world = new_world(make_tenant("lateness"))
     random_world(world, 5, FIRST, LAST, plays=70)

@@ -56,8 +56,12 @@ WHY_NOT = {
         "stream_count artificial_count territory_count",
         "whole under each licence: two holders' would count a stream twice",
     ),
-    "listener_days": ("track_count artist_count session_count", "of one person; the same by country of the play is asked of others"),
+    "listener_days": (
+        "play_count skip_count completed_count intentional_count track_count artist_count session_count",
+        "of one person; `audience_days` adds up those who are alike",
+    ),
     "listener_facts": ("play_count stream_count session_count active_day_count", "of one person"),
+    "listener_months": ("play_count session_count active_day_count", "of one person, as those of days"),
     "listening_days": ("play_count", "the same as that of activity_days, without days of silence"),
     "mrr_days": ("arppu_amount", "arppu is a ratio of two metrics"),
     "path_days": ("listener_count stream_count", "distinct, and streams of the most common paths alone"),

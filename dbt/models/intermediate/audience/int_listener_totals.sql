@@ -10,7 +10,7 @@
 {%- set affected = ref('int_affected') %}
 
 with months as (
-    select * from {{ ref('int_listener_months') }}
+    select * from {{ ref('listener_months') }}
     {%- if not builds_all() %}
     where listener_key in (select affected.listener_key from {{ affected }} as affected)
     {%- endif %}

@@ -2,13 +2,13 @@
     materialized='incremental',
     incremental_strategy='replace',
     unique_key=['listener_key', 'month_on'],
-    indexes=[{'columns': ['listener_key', 'month_on'], 'unique': true}],
-    meta={'scope': {
-        'relation': 'int_affected_months',
-        'columns': {'listener_key': 'listener_key', 'month_on': 'month_on'},
-    }}
+    indexes=[{'columns': ['listener_key', 'month_on'], 'unique': true}, {'columns': ['month_on']}],
+    meta={
+        'scope': {'relation': 'int_affected_months', 'columns': {'listener_key': 'listener_key', 'month_on': 'month_on'}},
+        'day': 'month_on',
+    }
 ) }}
-{#- A step on the way to what a listener did in all time: a night adds up the months that it changed, not all days since the first. -#}
+{#- Also a step on the way to what a listener did in all time: a night adds up the months that it changed, not all days since the first. -#}
 {%- set affected_months = ref('int_affected_months') %}
 
 with days as (
