@@ -532,6 +532,7 @@ def ask_metrics(given: Arguments) -> int:
     answer = execute_query(
         load_tenants(settings.tenants).get(given.tenant), settings, _words(given.metrics), _words(given.by), (given.first, given.last),
         filters=[Filter.parse(text) for text in given.where], order=_words(given.order), limit=given.limit, offset=given.offset,
+        exact=given.exact,
     )  # fmt: skip
     if given.sql:
         print(answer.statement.text.as_string(), dict(answer.statement.values), file=sys.stderr)
@@ -893,6 +894,7 @@ COMMANDS = (
         _argument("--offset", type=int, default=0, help="rows to pass over"),
         _argument("--format", default="table", choices=("table", "csv", "json", "parquet"), help="default: table"),
         _argument("--output", help="the file to write"),
+        _argument("--exact", action="store_true", help="count people however long it takes, where they would be estimated or refused"),
         _argument("--sql", action="store_true", help="show the SQL that was asked"),
     )),
     Command("metrics list", "list the metrics, or those that a tenant has", list_metrics, (

@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     keep_days: int = Field(30, ge=0, description="How long landing keeps a delivery that another took the place of.")
     pack_days: int = Field(3, ge=0, description="Raw files of landing are packed when they were received more than so many days ago.")
     query_seconds: int = Field(30, ge=1, le=3_600, description="After so long a question to the marts is given up.")
+    query_cost: int = Field(30_000, ge=1_000, description="What an answer at once may cost by PostgreSQL's estimate: 150 are about 1 ms.")
     lease_seconds: int = Field(120, ge=5, description="A lease whose heartbeat is older may be taken over.")
 
     @classmethod

@@ -67,7 +67,7 @@ class Compiler:
         rows = self._rows(source, told) + self._joins(source) + where
         dimensions = [SQL("{} AS {}").format(one, name) for one, name in zip(members, names, strict=True)]
         if source.take == "sketch":
-            return self._estimated(source, next(iter(told)), dimensions, rows)
+            return self._estimated(source, list(told), dimensions, rows)
         counted = {one.column for one in told.values() if one.take == "distinct"}
         if len(counted) == 1:
             return self._once_each(counted.pop(), told, dimensions, rows)
@@ -95,7 +95,7 @@ class Compiler:
             SQL(", ").join([*names, *then]), folded, _grouped(len(names))
         )
 
-    def _estimated(self, source: Source, name: str, dimensions: Sequence[Composable], rows: Composable) -> Composable:
+    def _estimated(self, source: Source, told: Sequence[str], dimensions: Sequence[Composable], rows: Composable) -> Composable:
         """Distinct ones from bitmaps of several resolutions: as many as leave so many places empty, of the levels that are not too full.
 
         Linear counting (Whang, Vander-Zanden, Taylor 1990) in each level; n levels left out hold 1 - 2^-n of all (Estan et al. 2003).
@@ -110,10 +110,11 @@ class Compiler:
         based = SQL(
             "SELECT *, coalesce(max(_level) FILTER (WHERE _ones > {} * _places) OVER ({}) + 1, 0) AS _base FROM ({}) AS levels"
         ).format(Literal(_FULL), over, levels)
-        told = SQL("round(sum(-_places * ln(1 - _ones / _places)) FILTER (WHERE _level >= _base) * 2 ^ max(_base))::{} AS {}").format(
-            statement_type(self.catalogue.metrics[name].unit), Identifier(name)
+        form = SQL("round(sum(-_places * ln(1 - _ones / _places)) FILTER (WHERE _level >= _base) * 2 ^ max(_base))::{} AS {}")
+        estimates = [form.format(statement_type(self.catalogue.metrics[name].unit), Identifier(name)) for name in told]
+        return SQL("SELECT {} FROM ({}) AS based{} HAVING count(*) > 0").format(
+            SQL(", ").join([*names, *estimates]), based, _grouped(len(names))
         )
-        return SQL("SELECT {} FROM ({}) AS based{} HAVING count(*) > 0").format(SQL(", ").join([*names, told]), based, _grouped(len(names)))
 
     # rows ------------------------------------------------------------------------------------------------------------
     def _rows(self, source: Source, told: Mapping[str, Source]) -> Composable:

@@ -146,6 +146,7 @@ class Metric:
     requires: tuple[str, ...]
     window: str | None
     error: str | None
+    estimate: str | None
     needs: tuple[str, ...]
     owner: str
     boundaries: tuple[str, ...]

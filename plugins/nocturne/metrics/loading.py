@@ -18,6 +18,7 @@
         requires: [week_number]         dimensions without which it does not add up                              (optional)
         window: 28 days                 of a distinct count                                                      (optional)
         error: ...                      of an estimate: how far from the truth it is
+        estimate: ...                   of a distinct count: the estimate that is told where counting takes long         (optional)
         needs: [plays, a or b]          datasets without which a tenant does not have it; whole_market           (optional)
         boundaries: [...]               cases at the edge, and how they count                                    (optional)
         unknown: ...                    why a value may be NULL                                                  (optional)
@@ -63,8 +64,8 @@ _NEXT = "Correct the declaration; nothing is answered until it is right (`noctur
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TEST = re.compile(r"(?P<not>not )?(?P<column>[a-z][a-z0-9_]*)(?: (?P<known>known)| (?P<positive>> 0)| = (?P<word>[A-Za-z0-9_ -]+))?")
 _FIELDS = (
-    "title", "formula", "unit", "adds_up", "from", "of", "over", "times", "within", "dimensions", "requires", "window", "error", "needs",
-    "owner", "boundaries", "unknown", "instead", "version",
+    "title", "formula", "unit", "adds_up", "from", "of", "over", "times", "within", "dimensions", "requires", "window", "error",
+    "estimate", "needs", "owner", "boundaries", "unknown", "instead", "version",
 )  # fmt: skip
 _TAKES: Mapping[AddsUp, tuple[str, ...]] = {
     AddsUp.SUM: ("sum", "count"),
@@ -174,8 +175,9 @@ def _metric(name: str, node: Node, domain: str, owner: str, shapes: Mapping[str,
         unit=Unit(fields["unit"].word([unit.value for unit in Unit], "unit")), adds_up=adds_up, sources=sources,
         of=text("of"), over=text("over"), times=fields["times"].whole() if "times" in fields else 1,
         within=texts("within"), dimensions=texts("dimensions"), requires=texts("requires"),
-        window=text("window"), error=text("error"), needs=texts("needs"), owner=text("owner") or owner, boundaries=texts("boundaries"),
-        unknown=text("unknown"), instead=text("instead"), version=fields["version"].whole(), place=node.place,
+        window=text("window"), error=text("error"), estimate=text("estimate"), needs=texts("needs"), owner=text("owner") or owner,
+        boundaries=texts("boundaries"), unknown=text("unknown"), instead=text("instead"), version=fields["version"].whole(),
+        place=node.place,
     )  # fmt: skip
 
 
@@ -188,8 +190,8 @@ def _check_fields(node: Node, fields: Mapping[str, Node], adds_up: AddsUp) -> No
         wanted = wanted | {"error"}
     if missing := sorted(wanted - fields.keys()):
         raise node.fail(f"a metric that adds up by {adds_up} needs {', '.join(missing)}")
-    may = wanted | ({"times"} if adds_up is AddsUp.RATIO else set())
-    if idle := sorted(({"from", "of", "over", "times", "within", "error"} & fields.keys()) - may):
+    may = wanted | {AddsUp.RATIO: {"times"}, AddsUp.DISTINCT: {"estimate"}}.get(adds_up, set())
+    if idle := sorted(({"from", "of", "over", "times", "within", "error", "estimate"} & fields.keys()) - may):
         raise fields[idle[0]].fail(f"{idle[0]} says nothing of a metric that adds up by {adds_up}")
 
 
@@ -245,6 +247,9 @@ def _check_together(catalogue: Catalogue, path: Path, folder: Path) -> None:
                 part = catalogue.metrics[fields[field].word(tuple(catalogue.metrics), "metric")]
                 if part.adds_up in (AddsUp.RATIO, AddsUp.SHARE, AddsUp.NEVER):
                     raise fields[field].fail(f"{part.name} does not add up, and so nothing is divided by or made of it")
+        if "estimate" in fields:
+            estimates = tuple(one.name for one in catalogue.metrics.values() if one.adds_up is AddsUp.ESTIMATE)
+            fields["estimate"].word(estimates, "estimate")
         for field in ("dimensions", "requires", "within"):
             for item in fields[field].items() if field in fields else ():
                 _check_dimension(catalogue, metric, item)

@@ -24,6 +24,7 @@ def how(metric: Metric) -> str:
     of = {
         AddsUp.RATIO: f" ({metric.of} / {metric.over}{f' x {metric.times:,}' if metric.times > 1 else ''})",
         AddsUp.SHARE: f" ({metric.of} of one {metric.within[0]} / of all)" if metric.within else "",
+        AddsUp.DISTINCT: f" ({metric.estimate} where counting takes longer than an answer may)" if metric.estimate else "",
         AddsUp.ESTIMATE: f" ({metric.error})",
         AddsUp.NEVER: f" (window: {metric.window})" if metric.window else "",
     }.get(metric.adds_up, "")
@@ -72,7 +73,9 @@ What a night of Nocturne leaves for people, models and reports to read. Every te
 | sum | over time and members |
 | ratio | of two metrics, each added up first; ratios are never averaged |
 | share | of one member in the whole of the same time |
-| distinct | people counted anew over exactly what is asked; rows never add up to each other |
+| distinct | people counted anew over exactly what is asked; rows never add up to each other. Where that takes longer than an answer may, \
+the answer is an estimate and says so, or is refused; `--exact` counts however long it takes |
+| estimate | the same, told from sketches within the error that it states |
 | last, first | the value at the end or the beginning of the time; it adds up over members, not over time |
 | never | each value stands for its own time and members |
 """

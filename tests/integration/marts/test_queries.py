@@ -313,9 +313,7 @@ def test_few_listeners_are_estimated_to_the_last_one(world: World, plays: list[R
     answer = ask(world, "listeners_estimate", by, FIRST, LAST)
     assert table(answer, len(by.split())) == wanted
     assert answer.marts == ("listener_sketches",)
-    assert (
-        answer.notes[0] == "listeners_estimate is made of an estimate: the standard error is 0.5 % up to 10,000 listeners and 1 % beyond."
-    )
+    assert answer.notes[0] == "listeners_estimate is an estimate: the standard error is 0.5 % up to 10,000 listeners and 1 % beyond."
 
 
 def test_an_estimate_is_of_the_members_that_are_asked(world: World, plays: list[Row]) -> None:
@@ -333,6 +331,69 @@ def test_an_estimate_by_two_members_at_a_time_is_refused(world: World) -> None:
     with pytest.raises(QueryRefused, match="told by one of country, platform, tier at a time, not by country and platform") as refused:
         ask(world, "listeners_estimate", "country platform")
     assert refused.value.next_step == "Ask it by one of them, or ask `listeners`, which counts people anew."
+
+
+# what takes too long -----------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def busy(new_world: Callable[[Tenant], World]) -> World:
+    """A service of 3,000 listeners with 60,000 plays on one day, and what a night makes of them for these questions."""
+    made = new_world(make_tenant("busy", ("plays",)))
+    people = SQL("SELECT n, n % 3000 AS person, hashtextextended((n % 3000)::text, 0) AS number FROM generate_series(1, 60000) AS n")
+    with connect(made.settings, role=made.tenant.owner_role) as connection:
+        for mart, select in (
+            (
+                "plays",
+                "SELECT person::text AS listener_key, date '2026-01-01' AS played_on, 'FR' AS country, 'web' AS platform, 'free' AS tier,"
+                " 'pop' AS genre, true AS is_stream FROM people",
+            ),
+            (
+                "listener_sketches",
+                "SELECT v.country, '(all)' AS platform, '(all)' AS tier, date '2026-01-01' AS played_on,"
+                " position(b'1' IN number::bit(64)) - 1 AS level, bit_or(set_bit(0::bit(8192), (number & 8191)::integer, 1)) AS sketch"
+                " FROM people, (VALUES ('(all)'), ('FR')) AS v (country) GROUP BY 1, 5",
+            ),
+            ("_publishes", "SELECT 1 AS publish_id, date '2026-01-01' AS day"),
+            ("territory_days", "SELECT 'FR' AS country, '' AS platform, '' AS tier, date '2026-01-01' AS played_on, 60000 AS stream_count"),
+        ):
+            name = Identifier(made.tenant.marts_schema, mart)
+            connection.execute(SQL("CREATE TABLE {} AS WITH people AS ({}) {}").format(name, people, SQL(select)))
+            connection.execute(SQL("ANALYZE {}").format(name))
+    return World(made.tenant, made.settings.model_copy(update={"query_cost": 1_000}))
+
+
+def test_people_are_estimated_where_counting_takes_too_long(busy: World) -> None:
+    answer = ask(busy, "listeners streams_per_listener", "country")
+    ((country, listeners, streams),) = answer.rows
+    assert (country, answer.marts) == ("FR", ("listener_sketches", "territory_days"))
+    assert listeners == pytest.approx(3_000, rel=0.015)
+    assert listeners != 3_000, "these listeners are not told exactly by their sketches: what is counted is told apart"
+    assert streams == pytest.approx(60_000 / listeners)
+    assert answer.notes == (
+        "listeners is an estimate, since counting takes longer than an answer may: the standard error is 0.5 % up to 10,000 listeners"
+        " and 1 % beyond; `--exact` counts.",
+        "streams_per_listener is made of an estimate, since counting takes longer than an answer may: the standard error is 0.5 % up to"
+        " 10,000 listeners and 1 % beyond; `--exact` counts.",
+    )
+
+
+def test_a_count_that_is_estimated_is_the_estimate(busy: World) -> None:
+    ((estimate, listeners),) = ask(busy, "listeners_estimate listeners").rows
+    assert estimate == listeners == pytest.approx(3_000, rel=0.015)
+
+
+def test_who_asks_for_the_exact_number_waits_for_it(busy: World) -> None:
+    answer = ask(busy, "listeners", "country", exact=True)
+    assert (answer.rows, answer.marts, answer.notes) == ((("FR", 3_000),), ("plays",), ())
+
+
+@pytest.mark.parametrize("by", ["genre", "country platform"])
+def test_what_no_sketch_tells_is_refused_where_counting_takes_too_long(busy: World, by: str) -> None:
+    with pytest.raises(
+        QueryRefused, match="listeners would be made from so much of plays that it takes longer than an answer may"
+    ) as refused:
+        ask(busy, "listeners", by)
+    assert refused.value.next_step == "Ask fewer days or other dimensions, or wait for it: `--exact` (from Python `exact=True`)."
+    assert ask(busy, "listeners", by, exact=True).rows[0][-1] == 3_000
 
 
 @pytest.mark.parametrize("count", [0, 1, 100, 3_000, 10_000, 60_000, 400_000])
@@ -479,13 +540,15 @@ def test_the_cheapest_mart_that_can_tell_it_is_read(world: World) -> None:
     with connect(world.settings, role=world.tenant.owner_role) as connection:
         for mart in (
             "activity_days", "track_days", "plays", "genre_days", "listener_days", "territory_days", "context_days", "session_days",
-            "track_months",
+            "track_months", "audience_days", "listener_months",
         ):  # fmt: skip
             connection.execute(statement(f"ANALYZE {world.tenant.marts_schema}.{mart}"))
     assert ask(world, "play_count", "month").marts == ("activity_days",)
     assert ask(world, "play_count", "platform").marts == ("platform_days",)
     assert ask(world, "play_count", "country platform").marts == ("territory_days",)
-    assert ask(world, "play_count", "gender month").marts == ("listener_days",)
+    assert ask(world, "play_count session_count", "gender month").marts == ("audience_days",)
+    assert ask(world, "listeners", "gender month").marts == ("listener_months",)
+    assert ask(world, "streams_per_listener", "channel", FIRST, date(2026, 1, 10)).marts == ("audience_days", "listener_days")
     assert ask(world, "play_count", "artist").marts == ("track_months",)
     assert ask(world, "reached_50_rate", "artist week").marts == ("track_days",)
     assert ask(world, "play_count", "context_type").marts == ("context_days",)

@@ -159,6 +159,7 @@ def test_a_row_lasts_as_long_as_the_source_says(tmp_path: Path) -> None:
         ("adds_up: sum", "adds_up: never", 5, "needs instead"),
         ("adds_up: sum", "adds_up: estimate\n    instead: Nothing.", 5, "needs error"),
         ("adds_up: sum", "adds_up: sum\n    error: 1 %", 9, "error says nothing of a metric that adds up by sum"),
+        ("adds_up: sum", "adds_up: sum\n    estimate: dau", 9, "estimate says nothing of a metric that adds up by sum"),
         ("adds_up: sum", "adds_up: estimate\n    instead: I.\n    error: 1 %", 12, "there is no field 'sum'; there are sketch, where"),
         *(
             (
