@@ -1,4 +1,5 @@
 {{ config(
+    enabled=has('plays'),
     materialized='incremental',
     incremental_strategy='replace',
     unique_key=['listener_key', 'month_on'],
