@@ -87,7 +87,7 @@ def answer(connection: Connection, catalogue: Catalogue, tenant: Tenant, questio
     page = tuple(tuple(row) for row in rows[: question.limit])
     publish_id, business_day = _publish(connection, tenant)
     return Answer(
-        columns=tuple(_column(catalogue, tenant, name) for name in (*question.dimensions, *question.metrics)),
+        columns=tuple(_column(catalogue, tenant, name, chosen.get(name)) for name in (*question.dimensions, *question.metrics)),
         rows=page,
         marts=tuple(dict.fromkeys(source.mart.name for source in chosen.values())),
         publish_id=publish_id,
@@ -219,8 +219,11 @@ def _publish(connection: Connection, tenant: Tenant) -> tuple[int | None, date |
     return (int(row[0]), row[1]) if row else (None, None)
 
 
-def _column(catalogue: Catalogue, tenant: Tenant, name: str) -> Column:
+def _column(catalogue: Catalogue, tenant: Tenant, name: str, source: Source | None) -> Column:
+    """What a column holds; a count that sketches told is what its estimate is, in every form of the answer."""
     metric = catalogue.metrics.get(name)
+    if metric and metric.estimate and source and source.take == "sketch":
+        metric = catalogue.metrics[metric.estimate]
     if metric is None:
         dimension = catalogue.dimension(name)
         return Column(name, dimension.title, dimension.says)

@@ -368,6 +368,10 @@ def test_people_are_estimated_where_counting_takes_too_long(busy: World) -> None
     assert listeners == pytest.approx(3_000, rel=0.015)
     assert listeners != 3_000, "these listeners are not told exactly by their sketches: what is counted is told apart"
     assert streams == pytest.approx(60_000 / listeners)
+    assert [(column.name, column.title, column.adds_up) for column in answer.columns[:2]] == [
+        ("country", "Country", None),
+        ("listeners", "Listeners, estimated", AddsUp.ESTIMATE),
+    ]
     assert answer.notes == (
         "listeners is an estimate, since counting takes longer than an answer may: the standard error is 0.5 % up to 10,000 listeners"
         " and 1 % beyond; `--exact` counts.",
