@@ -77,7 +77,11 @@ def execute_query(
 
 
 def answer(connection: Connection, catalogue: Catalogue, tenant: Tenant, question: Question, most_cost: float | None) -> Answer:
-    """Answer a question on a connection of `asking` that is open: for who asks several of one snapshot. Raises as `execute_query` does."""
+    """Answer a question on a connection of `asking` that is open: for who asks several of one snapshot.
+
+    What costs more than `most_cost` by PostgreSQL's estimate is told from sketches or refused; None: nothing does. Raises as
+    `execute_query` does.
+    """
     published = published_columns(connection, tenant)
     pricing = _Pricing(connection, catalogue, tenant, question)
     found = choices(catalogue, tenant, question, published)
