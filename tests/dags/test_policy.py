@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -67,6 +68,21 @@ def test_a_night_reads_like_the_path_of_the_data(folder: Path) -> None:
 
 def test_a_night_has_at_most_fifteen_tasks(folder: Path) -> None:
     assert all(len(dag.tasks) <= 15 for dag in parse("nightly.py").values())
+
+
+@pytest.mark.parametrize("file", ["nightly.py", "maintenance.py"])
+def test_what_was_due_before_its_tenant_was_there_is_not_made_up_for(folder: Path, file: str) -> None:
+    from airflow.timetables.base import TimeRestriction
+    from airflow.timetables.trigger import CronTriggerTimetable
+
+    now = datetime.now(ZoneInfo("America/New_York"))
+    path, due = folder / "first_label.yml", now - timedelta(minutes=5)
+    path.write_text(path.read_text().replace("04:30", f"{due:%H:%M}"))
+    dag = parse(file)[f"first_label__{file.removesuffix('.py')}"]
+    stored = CronTriggerTimetable.deserialize(json.loads(json.dumps(dag.timetable.serialize())))
+    first = stored.next_dagrun_info(last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False))
+    assert first is not None
+    assert first.run_after > now
 
 
 def test_nothing_flows_around_a_gate(folder: Path) -> None:

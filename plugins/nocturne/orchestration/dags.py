@@ -43,13 +43,18 @@ def nightly_timetable(tenant: Tenant) -> CronTriggerTimetable:
     The DAG has no start date, so that the first scheduled night is the next one: with one, Airflow would at once run the last night that
     was due before it saw the DAG. A night takes in what earlier days left anyway.
     """
-    return CronTriggerTimetable(f"{tenant.night_at.minute} {tenant.night_at.hour} * * *", timezone=tenant.time_zone[-1].value)
+    return _from_the_next(f"{tenant.night_at.minute} {tenant.night_at.hour} * * *", tenant)
 
 
 def weekly_timetable(tenant: Tenant) -> CronTriggerTimetable:
     """Once a week, on Sundays, twelve hours from the tenant's nights."""
     hour = (tenant.night_at.hour + 12) % 24
-    return CronTriggerTimetable(f"{tenant.night_at.minute} {hour} * * 0", timezone=tenant.time_zone[-1].value)
+    return _from_the_next(f"{tenant.night_at.minute} {hour} * * 0", tenant)
+
+
+def _from_the_next(cron: str, tenant: Tenant) -> CronTriggerTimetable:
+    """Airflow would otherwise at once run what was due within the last tenth of the time between two runs, beside the run asked for."""
+    return CronTriggerTimetable(cron, timezone=tenant.time_zone[-1].value, run_immediately=timedelta(milliseconds=1))
 
 
 def day_parameter() -> dict[str, Param]:
