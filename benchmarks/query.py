@@ -161,19 +161,19 @@ def measure_every(tenant: Tenant, settings: Settings, last: date) -> dict[str, A
     slow: dict[str, list[str]] = {}
     refused: list[str] = []
     for question in every_question(catalogue, last):
-        by, days = " ".join(question.dimensions) or "nothing", "28" if question.first else "all"
+        asked = f"{question.metrics[0]} by {' '.join(question.dimensions) or 'nothing'}, {'28' if question.first else 'all'} days"
         with asking(settings, role=tenant.reader_role) as connection:
             try:
                 answer(connection, catalogue, tenant, question, settings.query_cost)
             except QueryRefused as reason:
-                refused += [f"{question.metrics[0]} by {by}, {days} days"] if "--exact" in str(reason.next_step) else []
+                refused += [asked] if "--exact" in str(reason.next_step) else []
                 continue
             started = time.perf_counter()
             told = answer(connection, catalogue, tenant, question, settings.query_cost)
             spent.append((time.perf_counter() - started) * 1_000)
         estimated += any("--exact" in note for note in told.notes)
         if spent[-1] > _LONG_MS:
-            slow.setdefault(" ".join(told.marts), []).append(f"{question.metrics[0]} by {by}, {days} days: {spent[-1]:.0f} ms")
+            slow.setdefault(" ".join(told.marts), []).append(f"{asked}: {spent[-1]:.0f} ms")
     return {
         "every_questions": len(spent),
         **{f"every_p{share}_ms": percentile(spent, share / 100) for share in (50, 90, 95, 99)},

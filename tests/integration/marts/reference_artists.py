@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from datetime import date, timedelta
 
-from tests.integration.marts.reference_content import Heard, Key, Table, known
+from tests.integration.marts.reference_content import Heard, Key, Table, grouped_by, known
 from tests.integration.marts.world import Row
 
 KEYS = {
@@ -42,12 +42,9 @@ def _people(plays: Iterable[Row]) -> set[str]:
 
 
 def _territory_days(heard: Heard) -> Table:
-    groups: dict[Key, list[Row]] = defaultdict(list)
-    for play in heard.plays:
-        if play["artist_id"] is not None:
-            groups[play["artist_id"], play["played_on"], play["country"] or "ZZ"].append(play)
+    of_artists = (play for play in heard.plays if play["artist_id"] is not None)
     found: Table = {}
-    for key, plays in groups.items():
+    for key, plays in grouped_by(of_artists, lambda play: (play["artist_id"], play["played_on"], play["country"] or "ZZ")).items():
         streams = [p for p in plays if p["is_stream"]]
         found[key] = {
             "play_count": len(plays),

@@ -333,6 +333,10 @@ def test_an_estimate_by_two_members_at_a_time_is_refused(world: World) -> None:
     assert refused.value.next_step == "Ask it by one of them, or ask `listeners`, which counts people anew."
 
 
+_SKETCHED = "position(b'1' IN number::bit(64)) - 1 AS level, bit_or(set_bit(0::bit(8192), (number & 8191)::integer, 1)) AS sketch"
+"""Of listeners as numbers, what `listener_sketches` keeps of them."""
+
+
 # what takes too long -----------------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def busy(new_world: Callable[[Tenant], World]) -> World:
@@ -349,7 +353,7 @@ def busy(new_world: Callable[[Tenant], World]) -> World:
             (
                 "listener_sketches",
                 "SELECT v.country, '(all)' AS platform, '(all)' AS tier, date '2026-01-01' AS played_on,"
-                " position(b'1' IN number::bit(64)) - 1 AS level, bit_or(set_bit(0::bit(8192), (number & 8191)::integer, 1)) AS sketch"
+                f" {_SKETCHED}"
                 " FROM people, (VALUES ('(all)'), ('FR')) AS v (country) GROUP BY 1, 5",
             ),
             ("_publishes", "SELECT 1 AS publish_id, date '2026-01-01' AS day"),
@@ -408,7 +412,7 @@ def test_an_estimate_is_as_near_as_it_says(new_world: Callable[[Tenant], World],
         connection.execute(
             SQL(
                 "CREATE TABLE {} AS SELECT '(all)' AS country, '(all)' AS platform, '(all)' AS tier, date '2026-01-01' + mod(n, 7) AS played_on,"
-                " position(b'1' IN number::bit(64)) - 1 AS level, bit_or(set_bit(0::bit(8192), (number & 8191)::integer, 1)) AS sketch"
+                f" {_SKETCHED}"
                 " FROM (SELECT n, hashtextextended(n::text, 0) AS number FROM generate_series(1, {}) AS n) AS people GROUP BY 4, 5"
             ).format(Identifier(crowd.tenant.marts_schema, "listener_sketches"), Literal(count))
         )
