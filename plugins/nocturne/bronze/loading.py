@@ -22,7 +22,7 @@ from nocturne.bronze.formats import FORMATS, Lacking, Opened
 from nocturne.bronze.mapping import Plan, bronze_query, columns_read, kinds_query
 from nocturne.bronze.reading import SEND_AGAIN, Batch, Reading
 from nocturne.datasets import Dataset
-from nocturne.errors import NocturneError, PermanentError, TenantError, together
+from nocturne.errors import DeliveryError, NocturneError, PermanentError, TenantError, together
 from nocturne.lake import Connection, QueryError, Table, Written, at_once, duck, limited, table
 from nocturne.ledger import Mark, Marks
 from nocturne.manifests import Manifest, folder_of, read_manifests
@@ -53,7 +53,8 @@ def load_bronze(tenant: Tenant, day: date, settings: Settings, ledger: Marks) ->
     """Load every batch whose bytes or whose declaration differ from what bronze holds, and remove those that landing has no more.
 
     Reads landing; writes Delta `bronze/<dataset>` (a batch is replaced whole) and the marks `bronze`, each after its rows. Run again, it
-    does what is left. Works through all datasets and batches, then raises DeliveryError (or what else failed) for those that failed.
+    does what is left. Works through all datasets and batches, then raises DeliveryError (or what else failed) for those that failed; of a
+    delivery that was received after `day` and cannot be read it only warns.
     """
     started = datetime.now(UTC)
     entries: list[Entry] = []
@@ -205,9 +206,9 @@ class _Load:
                 with self._telling(connection, [batch]):
                     self.shapes.take(batch, FORMATS[source.format].check(connection, batch, columns_read(source, self.dataset)[0]))
             except Lacking as error:
-                self.failures.append(self.shapes.with_difference(batch, error))
+                self._refuse(batch, self.shapes.with_difference(batch, error))
             except NocturneError as error:
-                self.failures.append(error)
+                self._refuse(batch, error)
             else:
                 if batch.places:
                     yield [batch]
@@ -220,6 +221,14 @@ class _Load:
         shutil.rmtree(self.scratch)  # of the batch before, which is loaded or has failed
         self.scratch.mkdir()
         return without_archives(batch, self.scratch, plain=not FORMATS[batch.source.format].is_stream)
+
+    def _refuse(self, batch: Batch, error: NocturneError) -> None:
+        """Fail for a batch, but not for a delivery of a later day: its own night fails for it, and alone looks at the source again."""
+        received = batch.manifest.received_on
+        if isinstance(error, DeliveryError) and received > self.day:
+            self.warnings.append(f"{error.what} It was received on {received}, so this night goes on without it.")
+        else:
+            self.failures.append(error)
 
     # loading ---------------------------------------------------------------------------------------------------------------------
     def _all_written(self, connection: Connection, changed: Sequence[Manifest], offsets: Sequence[calendar.Offset]) -> Iterator[Loaded]:
@@ -239,7 +248,7 @@ class _Load:
             return [self._write(connection, batches, offsets)]
         except NocturneError as error:
             if len(batches) == 1:
-                self.failures.append(error)
+                self._refuse(batches[0], error)
                 return []
             self.warnings.append(f"{self.dataset.name}: {len(batches)} batches could not be read together, so one by one: {error.what}")
         return [loaded for batch in batches for loaded in self._written_in_parts(connection, [batch], offsets)]

@@ -53,7 +53,7 @@ def gate_bronze(tenant: Tenant, day: date, settings: Settings, ledger: Marks) ->
 
     Reads bronze and its marks; keeps what it found of each batch, marks each that passed, also if another one fails, and takes the mark
     from one that does no more. A re-run asks only what failed or changed. Raises GateFailed with every failed check of every dataset, after
-    all were asked.
+    all were asked; if only batches fail that were received after `day`, it warns of them: they stop their own night.
     """
     started = utc_now()
     gates = [_DatasetGate(tenant, dataset, settings, ledger) for dataset in tenant.datasets]
@@ -66,8 +66,9 @@ def gate_bronze(tenant: Tenant, day: date, settings: Settings, ledger: Marks) ->
     ledger.judge(tenant, [judgement for gate in gates for judgement in gate.judgements()])
     for gate in gates:
         gate.keep_marks()
-    if any(gate.failed or gate.error for gate in gates):
+    if any(gate.error or gate.stops(day) for gate in gates):
         raise _failure(tenant, day, gates)
+    later = [line for gate in gates for line in told(gate.findings, "stop")]
     return Receipt(
         tenant=tenant.slug,
         day=day,
@@ -75,7 +76,10 @@ def gate_bronze(tenant: Tenant, day: date, settings: Settings, ledger: Marks) ->
         started_at=started,
         finished_at=utc_now(),
         entries=tuple(gate.entry() for gate in gates),
-        warnings=tuple(line for gate in gates for line in told(gate.findings, "warn")),
+        warnings=(
+            *(line for gate in gates for line in told(gate.findings, "warn")),
+            *(f"{line} It came after {day}, so this night goes on without it." for line in later),
+        ),
     )
 
 
@@ -272,6 +276,10 @@ class _DatasetGate:
     def failed(self) -> frozenset[str]:
         """The batches that a check of severity `stop` holds back."""
         return frozenset(finding.batch for finding in self.findings if finding.check.severity == "stop")
+
+    def stops(self, day: date) -> bool:
+        """Whether it holds a batch back that the night of `day` is about."""
+        return any(finding.check.severity == "stop" and finding.received_on <= day for finding in self.findings)
 
     @property
     def passed(self) -> list[Batch]:

@@ -60,9 +60,9 @@ class Bronze:
         self.marks.mark(TENANT, "bronze", dataset, {batch: Mark(f"{batch} {version}", facts)})
         return batch
 
-    def gate(self) -> Receipt:
+    def gate(self, day: date = NIGHT) -> Receipt:
         """Run the gate."""
-        return gate_bronze(self.tenant, NIGHT, self.settings, self.marks)
+        return gate_bronze(self.tenant, day, self.settings, self.marks)
 
     def passed(self, dataset: str) -> set[str]:
         """The batches that are open to silver: marked as passed in the form that bronze holds now."""
@@ -217,6 +217,20 @@ def test_what_failed_is_asked_again_and_passes_when_it_was_corrected(bronze: Bro
     bronze.load("plays", "app", FIRST, plays(FIRST), version="2")
     assert bronze.gate().count("batches") == 1
     assert bronze.passed("plays") == {f"app/{FIRST}"}
+
+
+def test_a_damaged_batch_stops_its_own_night_and_no_earlier_one(bronze: Bronze) -> None:
+    bronze.load("plays", "app", FIRST, plays(FIRST))
+    damaged = bronze.load("plays", "app", FIRST + timedelta(days=1), plays(FIRST + timedelta(days=1), country="France"))
+
+    told = [line for line in bronze.gate(FIRST).warnings if f"batch {damaged} (received 2026-01-06): " in line]
+    assert told
+    assert all(line.endswith("It came after 2026-01-05, so this night goes on without it.") for line in told)
+    assert bronze.passed("plays") == {f"app/{FIRST}"}
+
+    for night in (FIRST + timedelta(days=1), FIRST + timedelta(days=2)):
+        with pytest.raises(GateFailed, match=damaged):
+            bronze.gate(night)
 
 
 def test_a_batch_that_was_delivered_anew_is_closed_until_it_passes_again(bronze: Bronze) -> None:

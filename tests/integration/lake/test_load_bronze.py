@@ -348,6 +348,18 @@ def test_a_batch_that_comes_damaged_a_second_time_leaves_the_first_in_force(nigh
     assert (night.rows("bronze"), night.marks_of("bronze")) == before
 
 
+def test_a_damaged_delivery_stops_its_own_night_and_no_earlier_one(night: Night) -> None:
+    night.deliver("app", day(1), ROWS)
+    night.deliver("app", day(2), {"a.gz": gzip.compress(ndjson(ROWS))[:-3]})
+    receipt = night.load(day(1))
+    assert list(night.marks_of("bronze")) == ["app/2026-03-02"]
+    assert [warning.endswith("It was received on 2026-03-03, so this night goes on without it.") for warning in receipt.warnings] == [True]
+    assert "a.gz (source app) is gzip that ends in the middle" in receipt.warnings[0]
+    for later in (day(2), day(3)):
+        with pytest.raises(DeliveryError, match="ends in the middle"):
+            night.load(later)
+
+
 def test_several_failures_are_told_together(night: Night) -> None:
     night.deliver("app", day(0), {"one": NOISE})
     night.deliver("web", day(0), {"two": NOISE})

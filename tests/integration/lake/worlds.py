@@ -60,6 +60,8 @@ class Night:
     settings: Settings
     tenant: Tenant
     marks: Marks = field(default_factory=MemoryMarks)
+    newest: date = FIRST
+    """The last day that anything was received on: the business day of the stations' runs."""
 
     # the rooms before ours
     def deliver(self, source: str, received_on: date, files: Mapping[str, bytes] | Sequence[Row | str]) -> str:
@@ -82,6 +84,7 @@ class Night:
             taken_at=datetime.now(UTC),
         )
         write_manifest(self.settings, self.tenant, manifest)
+        self.newest = max(self.newest, received_on)
         return manifest.batch
 
     def withdraw(self, source: str, received_on: date) -> None:
@@ -101,13 +104,13 @@ class Night:
             self.marks.unmark(self.tenant, "gate_bronze", dataset.name, stopped)
 
     # our rooms
-    def load(self) -> Receipt:
-        """Run `load_bronze`."""
-        return load_bronze(self.tenant, FIRST, self.settings, self.marks)
+    def load(self, on: date | None = None) -> Receipt:
+        """Run `load_bronze`, of the newest day if none is said."""
+        return load_bronze(self.tenant, on or self.newest, self.settings, self.marks)
 
     def refine(self) -> Receipt:
         """Run `refine_silver`."""
-        return refine_silver(self.tenant, FIRST, self.settings, self.marks)
+        return refine_silver(self.tenant, self.newest, self.settings, self.marks)
 
     def run(self) -> tuple[Receipt, Receipt]:
         """Bronze, gate, silver."""
