@@ -71,5 +71,6 @@ lock: ## resolve requirements.lock anew from pyproject.toml
 	uv pip compile pyproject.toml --extra development --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements.lock
 
-clean: down ## remove all state, the results among it
+clean: ## end all and remove all state, the results among it
+	@if [ -x $(BIN)/nocturne ]; then $(BIN)/nocturne down --remove; fi
 	rm -rf $(VAR)

@@ -676,7 +676,7 @@ def shut_down(given: Arguments) -> int:
     from nocturne.installation.commands import down
     from nocturne.installation.display import Display
 
-    return down(_settings(), Display())
+    return down(_settings(), Display(), remove=given.remove)
 
 
 def install_tools(given: Arguments) -> int:
@@ -800,7 +800,9 @@ COMMANDS = (
         _argument("--day", type=_date, help="business day; default: a demo's last day, else the last day that is over"),
     )),
     Command("up", "leave the whole installation running", start_up),
-    Command("down", "end what `up` started", shut_down),
+    Command("down", "end what `up` started", shut_down, (
+        _argument("--remove", action="store_true", help="remove the embedded PostgreSQL's data, too: ledger, marts and logins"),
+    )),
     Command("run", "run one station of one tenant here, without Airflow", run_station, (
         _argument("station", help="land, load_bronze, ... (an unknown name lists them)"),
         _argument("tenant", help="slug"),

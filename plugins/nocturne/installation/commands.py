@@ -66,14 +66,20 @@ def up(settings: Settings, display: Display) -> int:
     return 0
 
 
-def down(settings: Settings, display: Display) -> int:
-    """End the services and the PostgreSQL that this installation started, and nothing else."""
+def down(settings: Settings, display: Display, *, remove: bool = False) -> int:
+    """End the services and the PostgreSQL that this installation started, and nothing else.
+
+    `remove` takes the PostgreSQL's data away, too: those of root's stand outside of `var/` where its own user cannot reach that.
+    """
     ended = Processes(settings).stop(reversed(ALL_SERVICES))
     database = EmbeddedDatabase(settings)
     if settings.postgres_host is None and database.is_running():
         database.stop()
         ended.append("postgres")
     display.say(f"ended {', '.join(ended)}" if ended else "nothing was running")
+    if remove:
+        database.remove()
+        display.say(f"removed {database.data_folder}")
     return 0
 
 

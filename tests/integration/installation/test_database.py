@@ -13,7 +13,9 @@ import psycopg
 import pytest
 
 from nocturne.errors import DatabaseUnavailable
+from nocturne.installation.commands import down
 from nocturne.installation.database import EmbeddedDatabase
+from nocturne.installation.display import Display
 from nocturne.postgres import connect, provision
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
@@ -40,6 +42,15 @@ def test_nothing_of_it_is_left_when_it_is_removed(own: EmbeddedDatabase) -> None
     assert not own.is_running()
     assert not data.exists()
     own.remove()  # of nothing it removes nothing
+
+
+def test_what_ends_an_installation_leaves_its_data_unless_they_are_to_go(own: EmbeddedDatabase) -> None:
+    own.start()
+    down(own.settings, Display())
+    assert not own.is_running()
+    assert own.data_folder.exists()
+    down(own.settings, Display(), remove=True)
+    assert not own.data_folder.exists()
 
 
 def test_it_is_made_started_and_ended(own: EmbeddedDatabase) -> None:
