@@ -356,7 +356,7 @@ def test_a_key_in_the_query_is_on_the_wire_alone(
 
 def test_a_token_is_fetched_kept_and_refreshed_when_it_expires(settings: Settings, server: Server, marks: MemoryMarks) -> None:
     connections = open_with(server, "me", "hush", auth="oauth2", token_url=f"{server.url}/token", scope="plays:read")
-    server.says("/token", Answer(b'{"access_token": "one", "expires_in": 3600}'), Answer(b'{"access_token": "two", "expires_in": 0.2}'))
+    server.says("/token", Answer(b'{"access_token": "one", "expires_in": 3600}'), Answer(b'{"access_token": "two", "expires_in": 0.9}'))
     server.says(FIRST, page([1], "/2"))
     server.says("/2", Answer(b"", 401), page([2], "/3"))
     server.says("/3", Answer(b"", 429, {"Retry-After": "1"}), page([3]))

@@ -35,7 +35,7 @@ def taken(settings: Settings, name: str, files: Mapping[str, bytes], **more: Any
         where = settings.sources_root / "in" / path
         where.parent.mkdir(parents=True, exist_ok=True)
         where.write_bytes(content)
-    night = Night(settings, tenant_with({"name": "s", "preset": name, "location": "in/**/*", **more}, time_zone="UTC"))
+    night = Night(settings, tenant_with({"name": "s", "preset": name, "location": "in/**/*", **more}, time_zone="UTC"), newest=NIGHT)
     land(night.tenant, NIGHT, settings, night.marks, now=datetime(2026, 3, 3, 3, tzinfo=UTC))
     night.run()
     return night
