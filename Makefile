@@ -33,7 +33,7 @@ up: setup ## leave Airflow, MLflow and the demo running, and say where
 	@$(BIN)/nocturne up
 
 down: ## end what `make up` started, and nothing else
-	@if [ -x $(BIN)/nocturne ]; then $(BIN)/nocturne down; else echo "nothing is set up"; fi
+	@if [ -x $(BIN)/nocturne ]; then $(BIN)/nocturne down $(DATABASE); else echo "nothing is set up"; fi
 
 test: setup ## run all tests but the slow ones
 	@$(BIN)/nocturne tools
@@ -71,6 +71,6 @@ lock: ## resolve requirements.lock anew from pyproject.toml
 	uv pip compile pyproject.toml --extra development --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements.lock
 
-clean: ## end all and remove all state, the results among it
-	@if [ -x $(BIN)/nocturne ]; then $(BIN)/nocturne down --remove; fi
+clean: DATABASE = --remove
+clean: down ## end all and remove all state, the results among it
 	rm -rf $(VAR)

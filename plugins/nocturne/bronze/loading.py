@@ -206,9 +206,9 @@ class _Load:
                 with self._telling(connection, [batch]):
                     self.shapes.take(batch, FORMATS[source.format].check(connection, batch, columns_read(source, self.dataset)[0]))
             except Lacking as error:
-                self._refuse(batch, self.shapes.with_difference(batch, error))
+                self._fail(batch, self.shapes.with_difference(batch, error))
             except NocturneError as error:
-                self._refuse(batch, error)
+                self._fail(batch, error)
             else:
                 if batch.places:
                     yield [batch]
@@ -222,7 +222,7 @@ class _Load:
         self.scratch.mkdir()
         return without_archives(batch, self.scratch, plain=not FORMATS[batch.source.format].is_stream)
 
-    def _refuse(self, batch: Batch, error: NocturneError) -> None:
+    def _fail(self, batch: Batch, error: NocturneError) -> None:
         """Fail for a batch, but not for a delivery of a later day: its own night fails for it, and alone looks at the source again."""
         received = batch.manifest.received_on
         if isinstance(error, DeliveryError) and received > self.day:
@@ -248,7 +248,7 @@ class _Load:
             return [self._write(connection, batches, offsets)]
         except NocturneError as error:
             if len(batches) == 1:
-                self._refuse(batches[0], error)
+                self._fail(batches[0], error)
                 return []
             self.warnings.append(f"{self.dataset.name}: {len(batches)} batches could not be read together, so one by one: {error.what}")
         return [loaded for batch in batches for loaded in self._written_in_parts(connection, [batch], offsets)]

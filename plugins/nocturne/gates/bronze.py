@@ -68,7 +68,6 @@ def gate_bronze(tenant: Tenant, day: date, settings: Settings, ledger: Marks) ->
         gate.keep_marks()
     if any(gate.error or gate.stops(day) for gate in gates):
         raise _failure(tenant, day, gates)
-    later = [line for gate in gates for line in told(gate.findings, "stop")]
     return Receipt(
         tenant=tenant.slug,
         day=day,
@@ -78,7 +77,7 @@ def gate_bronze(tenant: Tenant, day: date, settings: Settings, ledger: Marks) ->
         entries=tuple(gate.entry() for gate in gates),
         warnings=(
             *(line for gate in gates for line in told(gate.findings, "warn")),
-            *(f"{line} It came after {day}, so this night goes on without it." for line in later),
+            *(f"{line} It came after {day}, so this night goes on without it." for gate in gates for line in told(gate.findings, "stop")),
         ),
     )
 
@@ -273,13 +272,17 @@ class _DatasetGate:
 
     # what came of it -------------------------------------------------------------------------------------------------------
     @property
+    def _stopping(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.check.severity == "stop"]
+
+    @property
     def failed(self) -> frozenset[str]:
         """The batches that a check of severity `stop` holds back."""
-        return frozenset(finding.batch for finding in self.findings if finding.check.severity == "stop")
+        return frozenset(finding.batch for finding in self._stopping)
 
     def stops(self, day: date) -> bool:
         """Whether it holds a batch back that the night of `day` is about."""
-        return any(finding.check.severity == "stop" and finding.received_on <= day for finding in self.findings)
+        return any(finding.received_on <= day for finding in self._stopping)
 
     @property
     def passed(self) -> list[Batch]:

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nocturne.bronze import load_bronze
 from nocturne.errors import DeliveryError
 from nocturne.settings import Settings
 from tests.integration.lake.worlds import PLAYS, Night, Row, day, play, tenant_with
@@ -38,7 +37,7 @@ def without(row: Row, column: str) -> Row:
 
 def load(night: Night, number: int) -> tuple[str, ...]:
     """The warnings of the run for a day."""
-    return load_bronze(night.tenant, day(number), night.settings, night.marks).warnings
+    return night.load(day(number)).warnings
 
 
 def test_a_new_column_and_one_that_went_are_told_once(settings: Settings) -> None:
