@@ -1,5 +1,9 @@
 {{ config(unlogged=true, post_hook='analyze {{ this }}') }}
-{#- Everything that was heard or done on the affected days, in its session. It holds what this build computes and no history. -#}
+{#- Everything that was heard or done on the affected days, in its session, and each play as a whole. It holds what this build computes and
+    no history.
+
+    All windows begin with the listener, as a number: the rows are sorted once, by eight bytes, and from then on a listener's at a time, in
+    memory. Whatever is joined to them is joined before. -#}
 
 with rules as (
     select * from {{ ref('int_rules') }}
@@ -25,19 +29,25 @@ interactions as (
 events as (
     select
         'play' as kind,
-        play_id as event_id,
-        listener_key,
-        played_on as event_on,
-        played_at as started_at,
-        ended_at,
-        track_id,
-        ms_played,
-        reason_end,
-        country,
-        platform,
-        is_estimated,
-        received_on
+        plays.play_id as event_id,
+        plays.listener_key,
+        plays.played_on as event_on,
+        plays.played_at as started_at,
+        plays.ended_at,
+        plays.track_id,
+        tracks.duration_ms,
+        plays.ms_played,
+        plays.reason_end,
+        plays.context_type,
+        plays.context_id,
+        plays.country,
+        plays.platform,
+        plays.tier,
+        plays.is_offline,
+        plays.is_estimated,
+        plays.received_on
     from plays
+    left join tracks on plays.track_id = tracks.track_id
     union all
     select
         'interaction' as kind,
@@ -47,10 +57,15 @@ events as (
         interacted_at as started_at,
         interacted_at as ended_at,
         null as track_id,
+        null as duration_ms,
         null as ms_played,
         null as reason_end,
+        null as context_type,
+        null as context_id,
         country,
         platform,
+        null as tier,
+        null as is_offline,
         null as is_estimated,
         null as received_on
     from interactions
@@ -59,22 +74,28 @@ events as (
 -- the end of what came before: of all of it, for a long play may outlast the next ones
 ordered as (
     select
-        events.*,
-        rules.session_gap,
-        rules.resume_gap,
-        max(events.ended_at) over (
-            partition by events.listener_key order by events.started_at, events.kind, events.event_id
+        *,
+        max(ended_at) over (
+            partition by listener_id order by started_at, kind, event_id
             rows between unbounded preceding and 1 preceding
         ) as ended_before_at
-    from events
-    inner join rules on events.event_on >= rules.valid_from_on and events.event_on < rules.valid_to_on
+    from (
+        select
+            events.*,
+            {{ listener_number('events.listener_key') }} as listener_id,
+            rules.session_gap,
+            rules.resume_gap
+        from events
+        inner join rules on events.event_on >= rules.valid_from_on and events.event_on < rules.valid_to_on
+    ) as ruled
 ),
 
 numbered as (
     select
         *,
         count(*) filter (where ended_before_at is null or started_at > ended_before_at + session_gap) over (
-            partition by listener_key order by started_at, kind, event_id
+            partition by listener_id order by started_at, kind, event_id
+            rows unbounded preceding
         ) as chain_number
     from ordered
 ),
@@ -87,7 +108,7 @@ chained as (
         min(started_at) over chain as chain_started_at,
         max(ended_at) over chain - min(started_at) over chain > interval '24 hours' as is_cut
     from numbered
-    window chain as (partition by listener_key, chain_number)
+    window chain as (partition by listener_id, chain_number)
 ),
 
 -- a chain longer than 24 hours is cut at each local midnight
@@ -95,7 +116,7 @@ in_sessions as (
     select
         *,
         case
-            when is_cut then min(started_at) over (partition by listener_key, chain_number, event_on)
+            when is_cut then min(started_at) over (partition by listener_id, chain_number, event_on)
             else chain_started_at
         end as session_started_at
     from chained
@@ -104,17 +125,12 @@ in_sessions as (
 -- the part of the same track before this one, in the same session
 with_part_before as (
     select
-        in_sessions.*,
-        tracks.duration_ms,
-        lag(in_sessions.ended_at) over part as part_ended_at,
-        lag(in_sessions.reason_end) over part as part_reason_end,
-        lag(in_sessions.ms_played) over part as part_ms_played
+        *,
+        lag(ended_at) over part as part_ended_at,
+        lag(reason_end) over part as part_reason_end,
+        lag(ms_played) over part as part_ms_played
     from in_sessions
-    left join tracks on in_sessions.track_id = tracks.track_id
-    window part as (
-        partition by in_sessions.kind, in_sessions.listener_key, in_sessions.session_started_at, in_sessions.track_id
-        order by in_sessions.started_at, in_sessions.event_id
-    )
+    window part as (partition by listener_id, session_started_at, kind, track_id order by started_at, event_id)
 ),
 
 -- what was heard to its end is not resumed: playing it again is another play
@@ -135,34 +151,43 @@ joined as (
     select
         *,
         count(*) filter (where not is_resume) over (
-            partition by kind, listener_key, session_started_at, track_id order by started_at, event_id
-        ) as play_number
+            partition by listener_id, session_started_at, kind, track_id order by started_at, event_id
+            rows unbounded preceding
+        ) as hearing
     from resumed
 )
 
+-- of plays that were resumed: what was heard of all parts together, and why the last one ended
 select
     kind,
     event_id,
     listener_key,
+    listener_id,
     event_on,
     started_at,
-    ended_at,
     track_id,
-    ms_played,
-    reason_end,
+    context_type,
+    context_id,
     country,
     platform,
-    is_estimated,
-    received_on,
+    tier,
+    is_offline,
     chain_started_on,
     chain_ended_on,
     is_cut,
     is_resume,
     session_started_at,
+    hearing,
     md5(listener_key || '/' || extract(epoch from session_started_at)) as session_key,
-    case
-        when kind = 'play' then first_value(event_id) over (
-                partition by kind, listener_key, session_started_at, track_id, play_number order by started_at, event_id
-            )
-    end as play_id
+    case when kind = 'play' then first_value(event_id) over parts end as play_id,
+    count(*) over parts - 1 as resume_count,
+    max(ended_at) over parts as ended_at,
+    (sum(ms_played) over parts)::bigint as ms_played,
+    last_value(reason_end) over parts as reason_end,
+    bool_or(is_estimated) over parts as is_estimated,
+    max(received_on) over parts as received_on
 from joined
+window parts as (
+    partition by listener_id, session_started_at, kind, track_id, hearing order by started_at, event_id
+    rows between unbounded preceding and unbounded following
+)
