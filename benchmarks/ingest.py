@@ -65,8 +65,12 @@ def plays_of(world: World, form: str) -> Tenant:
 
 # our way -----------------------------------------------------------------------------------------------------------------------
 def station(name: str, world: WorldParameters, form: str, settings: Settings, marks: MemoryMarks) -> tuple[MemoryMarks, dict[str, float]]:
-    """Run one station in this process, which imported it before; its marks and what it cost."""
+    """Run one station in this process, which imported it and its libraries before, as a worker does before it forks a task; its marks
+    and what it cost.
+    """
     tenant = plays_of(World(world), form)
+    import deltalake  # noqa: F401 (stations import it where they first open a table)
+
     from nocturne import bronze, gates, landing, silver
     from nocturne.gates.evaluation import library
 
@@ -172,10 +176,11 @@ def by_dlt(sources: Path, scratch: Path) -> float | str:
     """Seconds of dlt's usual path over these files; why not, if it cannot be had."""
     environment = CACHE / "dlt"
     python = environment / "bin" / "python"
+    uv = shutil.which("uv") or CACHE.parent / "bootstrap" / "bin" / "uv"  # where set-up puts it if the machine has none
     try:
         if not python.exists():
-            subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, environment], check=True, capture_output=True, text=True)
-        subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, DLT], check=True, capture_output=True, text=True)
+            subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, environment], check=True, capture_output=True, text=True)
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, DLT], check=True, capture_output=True, text=True)
         done = subprocess.run([python, "-c", _DLT_RUN, sources, scratch], check=True, capture_output=True, text=True)
     except FileNotFoundError:
         return "uv is not installed"

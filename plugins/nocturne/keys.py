@@ -57,8 +57,8 @@ def files_that_may_hold(connection: Connection, bronze: Table, query: str, files
 
 def keep_keys(connection: Connection, bronze: Table, files: Iterable[File]) -> None:
     """Keep the keys of those of these data files of which nothing is kept yet. Raises DiskFull."""
-    for file in files:
-        _kept(connection, bronze, file)
+    for _ in lake.at_once(connection, lambda own, file: _kept(own, bronze, file), list(files)):
+        pass
 
 
 def sweep_keys(bronze: Table) -> int:

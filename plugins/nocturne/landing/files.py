@@ -31,6 +31,7 @@ _DAY_PATTERN = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 UNFINISHED = (".part", ".partial", ".tmp", ".temp", ".crdownload", ".filepart", "~")
 _EMPTY_SECONDS = 60
 _LONGEST_NAME = 150  # bytes; file systems allow 255
+_LET_GO = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -281,14 +282,21 @@ def _stage(shelf: Shelf, seen: Seen, folder: Path, taken: Taken) -> Staged | Non
 
 
 def _reading(shelf: Shelf, seen: Seen, descriptor: int) -> Iterable[bytes]:
-    chunks = chunks_of(descriptor)
+    """The bytes of an open file. The system need not keep in memory what was read: it makes room there for what is written, and neither
+    pushes out what others, such as the database, keep there.
+    """
+    chunks, read, let_go = chunks_of(descriptor), 0, 0
     while True:
         try:
             chunk = next(chunks, None)
         except OSError as error:
             raise _unreadable(shelf, seen.path, error) from error
+        if chunk is None or read - let_go >= _LET_GO:
+            os.posix_fadvise(descriptor, let_go, read - let_go, os.POSIX_FADV_DONTNEED)
+            let_go = read
         if chunk is None:
             return
+        read += len(chunk)
         yield chunk
 
 
