@@ -5,6 +5,7 @@ kinds, recall               kinds of damage to a delivery's rows and to a build 
 clean_nights, false_stops   undamaged worlds (weekends, growth and outages of some hours are no damage) from their files to the gate of the
                             marts, every day asked: what was stopped, or warned of by a check of volume, mix or columns
 cuts                        deliveries cut off, one at a time, down to sources of some twenty rows: the share stopped, or stopped or told
+cuts_of_200_rows_and_more   the same, of those with so many rows before they were cut
 
 A world is written by the simulator and taken through the night's own stations. A cut delivery is its own counts with rows taken away,
 measured beside the same history by the gate's own code and asked its own checks.
@@ -33,6 +34,7 @@ from nocturne.simulator import World, WorldParameters, write_sources
 from nocturne.tenants import Tenant
 
 CUTS = (0.02, 0.1, 0.25, 0.4, 0.6, 0.8)
+LARGE = 200
 SHAPES: Sequence[Mapping[str, object]] = (
     {"listeners": 1_200},
     {"listeners": 300, "existing": 0.3},
@@ -203,6 +205,7 @@ class Tally:
     def __post_init__(self) -> None:
         """Nothing was cut yet."""
         self.hits: dict[str, list[bool]] = {}
+        self.larger_hits: dict[str, list[bool]] = {}
 
     def world(self, world: World, chance: random.Random) -> None:
         """Take a clean world through its nights, then cut some of its deliveries."""
@@ -235,8 +238,14 @@ class Tally:
                 if name == "platform_gone" and "platform" not in counts.values:
                     continue
                 damaged = history.measured(*damage(batch, counts), may_be_empty)
-                self.hits.setdefault(f"stopped_{name}", []).append(found(checks, damaged, "stop"))
-                self.hits.setdefault(f"told_{name}", []).append(found(checks, damaged, "stop", "warn"))
+                for hits in (self.hits, self.larger_hits) if batch.rows >= LARGE else (self.hits,):
+                    hits.setdefault(f"stopped_{name}", []).append(found(checks, damaged, "stop"))
+                    hits.setdefault(f"told_{name}", []).append(found(checks, damaged, "stop", "warn"))
+
+
+def ratios(hits: Mapping[str, Sequence[bool]]) -> dict[str, float]:
+    """The share of each that was found."""
+    return {f"{kind}_ratio": round(sum(found) / len(found), 4) for kind, found in hits.items()}
 
 
 def all_kinds(days: int) -> list[Tried]:
@@ -276,7 +285,8 @@ def main() -> None:
             "clean_batches": tally.batches,
             "false_stops": tally.stops,
             "false_warnings": tally.warnings,
-            "cuts": {f"{kind}_ratio": round(sum(hits) / len(hits), 4) for kind, hits in tally.hits.items()},
+            "cuts": ratios(tally.hits),
+            "cuts_of_200_rows_and_more": ratios(tally.larger_hits),
         },
     )
 

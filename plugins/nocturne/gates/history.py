@@ -12,18 +12,21 @@ from statistics import median
 
 import numpy as np
 
-SAME_WEEKDAYS = 8  # how many earlier batches of the same weekday are looked at
-ENOUGH_WEEKDAYS = 4  # with fewer of them, all weekdays are looked at together
+WEEKS = 8  # how far back weekdays are looked at
+ENOUGH_WEEKDAYS = 5  # with fewer batches of the same weekday, all weekdays are looked at together
 ALL_DAYS = 28
 ENOUGH_DAYS = 7  # with fewer, nothing is usual yet
 ENOUGH_SNAPSHOTS = 3  # of a source that delivers its whole state, which weekdays do not move
 SMALL = 20  # below so many usual rows, a share of them says nothing
 MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 FAR_BELOW = 5.0  # spreads: days without a holiday or an outage do not come so far down
+LEAST_SPREAD = 0.5  # in roots of rows: what comes by itself scatters by half a root, however many there are (Anscombe, 1948)
+STEADIEST = 1 / 40  # of the root, so one part in twenty of the rows: no source is steadier for long
 FEW_FOR_A_MIX = 100  # below so many rows, the shares of countries and platforms are chance
 FEW_FOR_A_CLOCK, ENOUGH_FOR_A_CLOCK = 500, 21  # rows, and days: three weekends, on which the hours are others
 FEW_FOR_NOVELTY = 10  # so many rows of what was never there are no chance
 STEPS = 20  # parts of equal numbers of rows into which the quantiles of a column cut it
+_OWN_MEDIAN = 1.3  # by so much fewer do five to eight values count that are measured from their own median (simulated, normal values)
 _CHANCE = 1.63  # of the Kolmogorov-Smirnov statistic times the root of the rows: one sample in a hundred lies beyond
 _FAR = 3.09  # standard deviations of a normal distribution: one sample in a thousand lies beyond
 _RARE = 1e-3  # a share that is never thought to be smaller: a value that was nearly never there is no distribution
@@ -39,7 +42,11 @@ class Past:
 
 @dataclass(frozen=True)
 class Usual:
-    """The usual number of rows and its spread (a standard deviation, estimated robustly)."""
+    """The usual number of rows, and its spread: a standard deviation of the root of that number, estimated robustly.
+
+    Roots, since those of counts scatter alike whether there are few or many (Anscombe, 1948): where twenty rows are usual, two are found to
+    be too few, and where the number scatters by its fifth, a quarter of it is.
+    """
 
     rows: float
     spread: float
@@ -53,33 +60,52 @@ class Usual:
 
         The floor is half the usual, or what lies far below it where a source scatters more than that, and never less than a tenth.
         """
-        return rows / max(self.rows / 10, min(self.rows / 2, self.rows - FAR_BELOW * self.spread)) if self.rows >= SMALL else None
+        far_below = max(0.0, sqrt(self.rows) - FAR_BELOW * self.spread) ** 2
+        return rows / max(self.rows / 10, min(self.rows / 2, far_below)) if self.rows >= SMALL else None
 
     def deviation(self, rows: int) -> float | None:
         """How many spreads `rows` lies above (or below) the usual; None if the usual is too small to compare with."""
-        return (rows - self.rows) / self.spread if self.rows >= SMALL else None
+        return (sqrt(rows) - sqrt(self.rows)) / self.spread if self.rows >= SMALL else None
 
 
 def usual_rows(past: Sequence[Past], received_on: date, *, is_daily: bool) -> Usual | None:
     """What a batch received on a day usually holds; None while too little is known (the cold start).
 
-    A daily source is compared with its last batches of the same weekday, and until there are enough with all of its last batches.
+    A daily source is compared with the same weekday of the last weeks, and until there are enough with all of its last batches.
     """
     earlier = sorted((one for one in past if one.received_on < received_on), key=lambda one: one.received_on)
-    same = [one.rows for one in earlier if one.received_on.weekday() == received_on.weekday()][-SAME_WEEKDAYS:]
     recent = [one.rows for one in earlier][-ALL_DAYS:]
-    if is_daily and len(same) >= ENOUGH_WEEKDAYS:
-        return _summarise(same)
+    if is_daily and (usual := _of_weekday(earlier, received_on)):
+        return usual
     if len(recent) >= (ENOUGH_DAYS if is_daily else ENOUGH_SNAPSHOTS):
-        return _summarise(recent)
+        middle = sqrt(median(recent))
+        return _usual(middle, MAD_TO_DEVIATION * median(abs(sqrt(rows) - middle) for rows in recent))
     return None
 
 
-def _summarise(rows: Sequence[int]) -> Usual:
-    """Counts scatter at least like a Poisson variable, and no source is steadier than one part in twenty for long."""
-    middle = median(rows)
-    scatter = MAD_TO_DEVIATION * median(abs(one - middle) for one in rows)
-    return Usual(middle, max(scatter, middle**0.5, middle / 20, 1.0))
+def _of_weekday(past: Sequence[Past], received_on: date) -> Usual | None:
+    """The median of the same weekday, brought to the level of today by the trend, and how far all days lie from their weekday's median.
+
+    The trend is the seasonal Kendall slope (Hirsch, Slack and Smith, 1982): the median slope between days of the same weekday. None if
+    there are too few of today's weekday.
+    """
+    roots = {ago: sqrt(one.rows) for one in past if (ago := (received_on - one.received_on).days) <= 7 * WEEKS}
+    if sum(ago % 7 == 0 for ago in roots) < ENOUGH_WEEKDAYS:
+        return None
+    pairs = ((ago, before) for ago in roots for before in range(ago + 7, 7 * WEEKS + 1, 7) if before in roots)
+    slope = median((roots[ago] - roots[before]) / (before - ago) for ago, before in pairs)
+    levels: dict[int, list[float]] = defaultdict(list)
+    for ago, root in roots.items():
+        levels[ago % 7].append(root + slope * ago)
+    known = [(median(found), found) for found in levels.values() if len(found) >= ENOUGH_WEEKDAYS]
+    differences = [abs(level - middle) for middle, found in known for level in found]
+    weeks = len(differences) / len(known)
+    return _usual(max(0.0, median(levels[0])), MAD_TO_DEVIATION * median(differences) * weeks / (weeks - _OWN_MEDIAN))
+
+
+def _usual(root: float, spread: float) -> Usual:
+    rows = round(root**2, 6)  # a whole number again, where it was one
+    return Usual(rows, max(spread, LEAST_SPREAD, root * STEADIEST))
 
 
 def usual_share(shares: Sequence[float]) -> float | None:

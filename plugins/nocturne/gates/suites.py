@@ -65,9 +65,9 @@ MEASURES: Mapping[str, Type] = {
 rows                  rows kept (delivered less those that the source's condition leaves out); unknown where an empty delivery is ordinary
 rows_lost             rows that loading counted and the lake does not hold
 rows_to_floor         rows / the fewest that are believable beside the usual number and its scatter (see `history.Usual.of_floor`)
-rows_to_usual         rows / the usual number (median of the same weekday); unknown while the history is short or the usual is small
+rows_to_usual         rows / the usual number (of the same weekday, with the trend); unknown while the history is short or that is small
 state_to_usual        the same, of a source that delivers its whole state each night; unknown of daily deliveries
-rows_deviation        the same difference in robust standard deviations
+rows_deviation        the same difference in robust standard deviations of the root of that number
 empty_required_count  required columns without a single value
 fill_drop             the largest fall of a column's share of filled rows below its usual share
 unknown_rise          how far the share of rows that name a track, artist, listener or plan which no register has rose above its usual one

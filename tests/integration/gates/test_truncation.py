@@ -1,4 +1,4 @@
-"""The gate over a world of 120 days: it stops no ordinary day, and a delivery that was cut off."""
+"""The gate over a world of 120 days: it stops no ordinary day, tells of an outage, and stops a delivery that was cut off."""
 
 from __future__ import annotations
 
@@ -59,9 +59,12 @@ def nights(session_settings: Settings, tmp_path_factory: pytest.TempPathFactory)
     yield Nights(session_settings.model_copy(update={"var": tmp_path_factory.mktemp("cut")}))
 
 
-def test_no_day_of_120_is_stopped_or_warned_of(nights: Nights) -> None:
-    """Weekends, a service that grows, and two outages of some hours."""
-    assert [warning for warning in nights.run() if "rows_" in warning or "skew" in warning] == []
+def test_no_day_of_120_is_stopped_and_that_of_an_evening_without_plays_alone_is_warned_of(nights: Nights) -> None:
+    """Weekends, a service that grows, and two outages: that of an evening takes four of ten plays, that of a night few."""
+    told = [warning for warning in nights.run() if "rows_" in warning or "skew" in warning]
+    assert len(told) == 1
+    assert "rows_deviation" in told[0]
+    assert f"plays/{OUTAGES[0]['happens_on']}" in told[0]
     passed = [batch for name in ("plays", "payments") for batch in nights.marks.marks(nights.tenant, "gate_bronze", name)]
     assert len(passed) > 200
 

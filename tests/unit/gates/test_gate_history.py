@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import random
 from datetime import date, timedelta
+from math import inf
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nocturne.gates.comparison import Measured, measure
 from nocturne.gates.history import (
+    LEAST_SPREAD,
     STEPS,
     Past,
     Usual,
@@ -43,12 +47,55 @@ def test_after_a_week_all_days_together_are_usual() -> None:
     assert usual.rows == 100
 
 
-def test_after_a_month_a_weekday_is_compared_with_itself() -> None:
+def test_after_five_weeks_a_weekday_is_compared_with_itself() -> None:
     week = [100, 100, 100, 100, 100, 300, 400]
-    saturday = FIRST + timedelta(days=33)
-    usual = usual_rows(days(week * 5), saturday, is_daily=True)
+    saturday = FIRST + timedelta(days=40)
+    usual = usual_rows(days(week * 6), saturday, is_daily=True)
     assert usual is not None
     assert usual.rows == 300
+
+
+def test_a_source_that_grows_is_compared_with_where_it_has_got_to() -> None:
+    week = [1_000, 1_020, 980, 1_010, 990, 1_500, 1_400]
+    growing = [round(rows * 1.012**day) for day, rows in enumerate(week * 9)]
+    usual = usual_rows(days(growing[:-7]), FIRST + timedelta(days=56), is_daily=True)
+    assert usual is not None
+    assert usual.rows == pytest.approx(growing[56], rel=0.03)
+    assert (usual.deviation(round(growing[56] * 0.7)) or 0) < -4.5
+
+
+def test_weekdays_of_which_little_is_known_say_nothing_of_the_spread() -> None:
+    mondays = [Past(FIRST + timedelta(days=7 * week), rows) for week, rows in enumerate([90, 110, 95, 105, 100])]
+    others = [Past(FIRST + timedelta(days=day), 4_000) for day in (22, 23, 24, 25, 26)]
+    usual = usual_rows([*mondays, *others], FIRST + timedelta(days=35), is_daily=True)
+    assert usual is not None
+    assert usual.rows == pytest.approx(100, rel=0.1)
+    assert usual.spread < 1
+
+
+def test_a_step_up_is_no_trend() -> None:
+    usual = usual_rows(days([100] * 49 + [200] * 7), FIRST + timedelta(days=56), is_daily=True)
+    assert usual is not None
+    assert usual.rows == pytest.approx(100, rel=0.01)
+
+
+@given(
+    rows=st.lists(st.integers(0, 10**7), min_size=1, max_size=60),
+    gone=st.sets(st.integers(0, 59)),
+    others=st.randoms(use_true_random=False),
+)
+def test_whatever_came_the_usual_is_a_number_of_rows_with_a_spread_and_no_order_changes_it(
+    rows: list[int], gone: set[int], others: random.Random
+) -> None:
+    past = [one for day, one in enumerate(days(rows)) if day not in gone]
+    on = FIRST + timedelta(days=len(rows))
+    usual = usual_rows(past, on, is_daily=True)
+    shuffled = others.sample(past, len(past))
+    assert usual_rows(shuffled, on, is_daily=True) == usual
+    if usual is not None:
+        assert 0 <= usual.rows < inf
+        assert usual.spread >= LEAST_SPREAD
+        assert usual.ratio(0) in {None, 0.0}
 
 
 def test_a_state_is_compared_whatever_the_weekday() -> None:
@@ -150,10 +197,17 @@ def test_few_rows_say_nothing_of_a_column() -> None:
 
 # how far below is too far --------------------------------------------------------------------------------------------------
 def test_the_floor_is_half_the_usual_of_a_steady_source_and_lower_where_rows_scatter() -> None:
-    assert Usual(1_000, 50).of_floor(500) == 1.0
-    assert Usual(1_000, 160).of_floor(200) == 1.0
-    assert Usual(1_000, 400).of_floor(100) == 1.0  # a tenth is too little in any case
-    assert Usual(10, 4).of_floor(0) is None
+    assert Usual(900, 1).of_floor(450) == 1.0
+    assert Usual(900, 3).of_floor(225) == 1.0
+    assert Usual(900, 5).of_floor(90) == 1.0  # a tenth is too little in any case
+    assert Usual(10, 1).of_floor(0) is None
+
+
+def test_few_rows_of_a_small_source_are_too_few() -> None:
+    usual = usual_rows(days([24, 20, 29, 25, 22, 31, 26]), FIRST + timedelta(days=7), is_daily=True)
+    assert usual is not None
+    assert (usual.of_floor(3) or 1) < 1
+    assert (usual.of_floor(12) or 0) > 1
 
 
 def test_a_weekend_is_not_held_against_a_monday() -> None:
