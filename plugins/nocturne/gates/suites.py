@@ -78,9 +78,9 @@ novelty               the largest share of rows with a country, platform or curr
 clock                 whether the hours of the day are the usual ones turned by some hours (see `history.clock`)
 crowding              how far the share of the commonest listener or track lies above that of the last four weeks (see `history.crowding`)
 
-What is usual is what the source's own last batches were: of a daily source the last eight of the same weekday (four are enough), and until
-there are four, the last 28 of whatever weekday (seven are enough, three of a source that delivers its whole state). Before that nothing is
-usual, and these measures are unknown.
+What is usual is what the source's own last batches were: of a daily source those of the same weekday in the last eight weeks (five are
+enough), and until there are five, the last 28 of whatever weekday (seven are enough, three of a source that delivers its whole state).
+Before that nothing is usual, and these measures are unknown.
 """
 ACCEPTABLE = frozenset(MEASURES) - {"rows_lost", "empty_required_count"}
 """What is merely unlike all before, and so may be right; a person may say so of a day (`accept` beside the source)."""
