@@ -137,15 +137,23 @@ def track_months(marts: Marts) -> Table:
     return found
 
 
+def territory_curve_days(marts: Marts) -> Table:
+    """How far tracks were heard in a territory on a day."""
+    return _curves(marts, lambda play: (play["country"] or "ZZ", play["played_on"]))
+
+
 def _of_tracks(marts: Marts, key: Callable[[Row], Key]) -> Table:
-    found, called = marts._grouped(key), reference_content.called(marts.plays, key)
+    found, called, curves = marts._grouped(key), reference_content.called(marts.plays, key), _curves(marts, key)
     for group in found:
-        found[group] |= called[group]
-    for row in found.values():
-        row |= {"timed_play_count": 0} | {f"reached_{tenth}0_count": 0 for tenth in range(1, 11)}
+        found[group] |= called[group] | curves[group]
+    return found
+
+
+def _curves(marts: Marts, key: Callable[[Row], Key]) -> Table:
+    found: Table = {}
     for play in marts.plays:
+        row = found.setdefault(key(play), {"timed_play_count": 0} | {f"reached_{tenth}0_count": 0 for tenth in range(1, 11)})
         if play["tenths_heard"] is not None:
-            row = found[key(play)]
             row["timed_play_count"] += 1
             for tenth in range(1, play["tenths_heard"] + 1):
                 row[f"reached_{tenth}0_count"] += 1

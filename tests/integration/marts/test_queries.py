@@ -548,7 +548,7 @@ def test_the_cheapest_mart_that_can_tell_it_is_read(world: World) -> None:
     with connect(world.settings, role=world.tenant.owner_role) as connection:
         for mart in (
             "activity_days", "track_days", "plays", "genre_days", "listener_days", "territory_days", "context_days", "session_days",
-            "track_months", "audience_days", "listener_months",
+            "track_months", "audience_days", "listener_months", "territory_curve_days",
         ):  # fmt: skip
             connection.execute(statement(f"ANALYZE {world.tenant.marts_schema}.{mart}"))
     assert ask(world, "play_count", "month").marts == ("activity_days",)
@@ -559,6 +559,7 @@ def test_the_cheapest_mart_that_can_tell_it_is_read(world: World) -> None:
     assert ask(world, "streams_per_listener", "channel", FIRST, date(2026, 1, 10)).marts == ("audience_days", "listener_days")
     assert ask(world, "play_count", "artist").marts == ("track_months",)
     assert ask(world, "reached_50_rate", "artist week").marts == ("track_days",)
+    assert ask(world, "reached_50_rate", "country month").marts == ("territory_curve_days",)
     assert ask(world, "play_count", "context_type").marts == ("context_days",)
     assert ask(world, "skip_count", "skip_bucket month").marts == ("context_days",)
     assert ask(world, "offline_count scrobble_count", "platform tier").marts == ("territory_days",)
