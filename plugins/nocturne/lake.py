@@ -20,7 +20,7 @@ Table
     scan(*columns, parts=None)                             SQL text for FROM; a table that does not exist yet is an empty one
     replace(connection, query, parts)                      the rows of `query` are all that `parts` hold afterwards: one commit
     write(...) and commit(written, parts)                  the same in two steps, to look at the rows before they count
-    delete(parts) optimise() vacuum(hours)
+    delete(parts) optimise() cluster(...) vacuum(hours)
 
 Data are written as Parquet by DuckDB and committed as Delta add actions: a reader sees the old rows of the parts or the new ones. A
 writer that is killed before its commit leaves files that no version names; `vacuum` removes them.
@@ -65,13 +65,18 @@ Item = TypeVar("Item")
 Done = TypeVar("Done")
 
 _COMMIT_ATTEMPTS: Final = 20
+GROUP_ROWS: Final = 61_440
 _PARQUET: Final = (
-    "FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 61440, DICTIONARY_SIZE_LIMIT 1000,"
-    " RETURN_STATS"
+    f"FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {GROUP_ROWS},"
+    " DICTIONARY_SIZE_LIMIT 1000, RETURN_STATS"
 )
 """Row groups of half of DuckDB's usual size: they are what threads share, and a day of most services has few. How the second version
 packs instants, numbers and identifiers takes a quarter less time to write and a sixth less room. A column of more values than that in a
 group of rows is not worth a dictionary, which identifiers would fill in vain."""
+
+_CLUSTERED: Final = "-clustered"
+"""How the name of a data file ends that holds the rows of another one, whose name goes before, in order."""
+_CLUSTERED_AT_ONCE: Final = 32
 
 
 # DuckDB ------------------------------------------------------------------------------------------------------------------------
@@ -299,12 +304,12 @@ class Table:
         return found
 
     def has_files(self, names: Iterable[str]) -> bool:
-        """Whether all these data files still stand, whichever version names them."""
-        return all((self.path / name).is_file() for name in names)
+        """Whether the rows of all these data files still stand, whichever version names them."""
+        return all(self._standing(name).is_file() for name in names)
 
     def rows_of_names(self, names: Iterable[str]) -> str:
-        """SQL text for FROM: all columns of these data files, which must stand."""
-        return self.rows_of(File(self.path / name, None, 0, 0) for name in names)
+        """SQL text for FROM: all columns of these data files, whose rows must stand."""
+        return self.rows_of(File(self._standing(name), None, 0, 0) for name in names)
 
     def rows_of(self, files: Iterable[File]) -> str:
         """SQL text for FROM: all columns of these data files, committed or not.
@@ -363,15 +368,14 @@ class Table:
         """
         if self.partition is not None and not parts:
             return
-        actions = [_add_action(self, file) for file in written.files]
-        self._commit(actions, parts)
+        self._commit(written, parts)
         at_write(f"committed {self.title}")
 
     def delete(self, parts: Sequence[str]) -> None:
         """Remove these parts, in one commit. Of a part that is not there it changes nothing."""
         there = sorted(set(parts) & set(self.partitions()))
         if there:
-            self._commit([], there)
+            self._commit(Written(()), there)
             at_write(f"deleted from {self.title}")
 
     def optimise(self) -> Mapping[str, Any]:
@@ -380,6 +384,17 @@ class Table:
         done = {} if delta is None else delta.optimize.compact()
         at_write(f"merged files of {self.title}")
         return done
+
+    def cluster(self, connection: Connection, by: str, *, above: int = GROUP_ROWS) -> int:
+        """Put the rows of large files in the order of the column `by`, so that few groups of rows hold one of its values; how many files.
+
+        Of files of more than `above` rows that are alone in their part and were not ordered before. Changes no row: those of a file stand
+        in one of the same name and `-clustered`. What is older stays until `vacuum`. Parts that another writer commits to meanwhile
+        are left to the next time. Raises DiskFull.
+        """
+        loose = [file for file in self._alone() if file.rows > above and not file.path.stem.endswith(_CLUSTERED)]
+        chunks = (loose[start : start + _CLUSTERED_AT_ONCE] for start in range(0, len(loose), _CLUSTERED_AT_ONCE))
+        return sum(self._cluster(connection, by, chunk) for chunk in chunks)
 
     def vacuum(self, hours: float = 168) -> list[str]:
         """Remove the files that no version younger than `hours` names, those of killed writers among them; their names."""
@@ -445,6 +460,42 @@ class Table:
         found = [File(self.path / unquote(path), _as_part(value), count, size) for path, value, count, size in rows]
         return sorted(found, key=lambda file: (file.part or "", str(file.path)))
 
+    def _alone(self) -> list[File]:
+        """The data files that are all that their parts hold."""
+        parts = self.partitions()
+        return [file for file in self.files() if parts[file.part or ""].files == 1]
+
+    def _standing(self, name: str) -> Path:
+        """Where the rows of this data file are: in itself, or, once it was removed, in the one that holds them in order."""
+        path = self.path / name
+        return path if path.is_file() else _clustered(path)
+
+    def _cluster(self, connection: Connection, by: str, files: Sequence[File]) -> int:
+        """Order the rows of these files, in one commit; how many."""
+        from deltalake.exceptions import CommitFailedError
+
+        delta = self._open()
+        standing = {file.path for file in self._files(delta)} if delta else set()
+        files = [file for file in files if file.path in standing]
+        written = Written(tuple(at_once(connection, lambda own, file: self._in_order(own, by, file), files)))
+        at_write(f"wrote {self.title} in order")
+        try:  # from the version whose files were read: a commit that came since and touches a part of theirs makes this one fail
+            if delta and files:
+                self._transact(delta, written, [file.part for file in files if file.part], changes_rows=False)
+        except CommitFailedError:
+            written.discard()
+            return 0
+        at_write(f"ordered {self.title}")
+        return len(files)
+
+    def _in_order(self, connection: Connection, by: str, file: File) -> File:
+        """Write the rows of a file in the order of a column, those of one value as they stood."""
+        rows = f"read_parquet({text(file.path)}, file_row_number = true, hive_partitioning = false)"
+        query = f"SELECT * EXCLUDE (file_row_number) FROM {rows} ORDER BY {name(by)}, file_row_number"
+        with writing(self.title):
+            done = connection.execute(f"COPY ({query}) TO {text(_clustered(file.path))} ({_PARQUET})").fetchall()
+        return self._file(*done[0], parts=[file.part] if file.part else [])
+
     def _one_file(self, parts: Sequence[str]) -> Path:
         folder = self.path / f"{self.partition}={quote(parts[0], safe='')}" if parts else self.path
         folder.mkdir(exist_ok=True)
@@ -455,18 +506,21 @@ class Table:
         part = keys[self.partition] if keys and self.partition else (parts[0] if parts else None)
         return File(Path(path), part, rows, size)
 
-    def _commit(self, actions: list[Any], parts: Sequence[str]) -> None:
-        from deltalake.exceptions import CommitFailedError
-
+    def _transact(self, delta: DeltaTable, written: Written, parts: Sequence[str], *, changes_rows: bool = True) -> None:
+        """One attempt to commit. Raises CommitFailedError if it meets another commit."""
+        actions = [_add_action(self, file, changes_rows=changes_rows) for file in written.files]
         filters = [(self.partition, "in", list(parts))] if self.partition else None
         by = [self.partition] if self.partition else None
+        with writing(self.title):
+            delta.create_write_transaction(actions, "overwrite", _delta_schema(self.columns), partition_by=by, partition_filters=filters)
+
+    def _commit(self, written: Written, parts: Sequence[str]) -> None:
+        from deltalake.exceptions import CommitFailedError
+
         for attempt in range(_COMMIT_ATTEMPTS):
             try:
                 delta = self._open() or self._create()  # writers that meet before the first version also meet at its creation
-                with writing(self.title):
-                    delta.create_write_transaction(
-                        actions, "overwrite", _delta_schema(self.columns), partition_by=by, partition_filters=filters
-                    )
+                self._transact(delta, written, parts)
                 return
             except CommitFailedError:
                 time.sleep(0.01 * 2 ** min(attempt, 6))
@@ -476,7 +530,11 @@ class Table:
         )
 
 
-def _add_action(table: Table, file: File) -> Any:
+def _clustered(path: Path) -> Path:
+    return path.with_stem(path.stem + _CLUSTERED)
+
+
+def _add_action(table: Table, file: File, *, changes_rows: bool) -> Any:
     from deltalake.transaction import AddAction
 
     return AddAction(
@@ -484,7 +542,7 @@ def _add_action(table: Table, file: File) -> Any:
         size=file.bytes,
         partition_values={table.partition: file.part} if table.partition else {},
         modification_time=int(time.time() * 1000),
-        data_change=True,
+        data_change=changes_rows,
         stats=json.dumps({"numRecords": file.rows}),
     )
 

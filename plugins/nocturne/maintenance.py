@@ -1,6 +1,8 @@
 """Station: what the lake no longer needs goes, and no row changes.
 
     merged      small files of one part of a table become one
+    ordered     large days of silver that were written since stand in the order of their listeners: one listener's rows are read from a
+                few groups of rows, and take less room
     removed     files that no version of the last `keep_hours` names: those of replaced dates and batches, and those of killed writers
     temporary   what killed processes left below `var/tmp` more than a day ago
 
@@ -19,24 +21,26 @@ from typing import Final
 
 from nocturne.datasets import DATASETS
 from nocturne.keys import sweep_keys
-from nocturne.lake import Layer, Table, table
+from nocturne.lake import Connection, Layer, Table, duck, table
 from nocturne.ledger import Marks
 from nocturne.receipts import Entry, Receipt
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
 
 _LAYERS: Final[tuple[Layer, ...]] = ("bronze", "silver", "quarantine")
+_LISTENER: Final = "listener_key"
 _DAY_SECONDS: Final = 86_400
 
 
 def tidy_lake(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> Receipt:
-    """Merge the small files of a tenant's tables, remove what no kept version names, and what killed processes left in `var/tmp`.
+    """Merge the small files of a tenant's tables and order its large ones, remove what no kept version names, and what killed processes left.
 
     Reads the Delta logs; writes commits that change no row, and removes files. Neither marks nor rows depend on it: run again, or killed
     anywhere, it leaves the same tables. Raises TransientError if commits meet others every time.
     """
     started = datetime.now(UTC)
-    entries = [_tidied(one, layer, settings.keep_hours) for layer, one in _tables(tenant, settings)]
+    with duck(settings) as connection:
+        entries = [_tidied(connection, one, layer, settings.keep_hours) for layer, one in _tables(tenant, settings)]
     entries.append(Entry(name="temporary", counts={"removed": _sweep(settings.var / "tmp", time.time() - _DAY_SECONDS)}))
     return Receipt(
         tenant=tenant.slug,
@@ -56,14 +60,17 @@ def _tables(tenant: Tenant, settings: Settings) -> Iterator[tuple[Layer, Table]]
                 yield layer, found
 
 
-def _tidied(one: Table, layer: Layer, hours: int) -> Entry:
+def _tidied(connection: Connection, one: Table, layer: Layer, hours: int) -> Entry:
     before = len(one.files())
     one.optimise()
     merged = before - len(one.files())
+    has_listeners = layer == "silver" and one.partition and _LISTENER in dict(one.columns)
+    ordered = one.cluster(connection, _LISTENER) if has_listeners else 0
     removed = one.vacuum(hours)
     if layer == "bronze":
         sweep_keys(one)
-    return Entry(name=f"{layer}/{one.path.name}", skipped=not (merged or removed), counts={"merged": merged, "removed": len(removed)})
+    counts = {"merged": merged, "ordered": ordered, "removed": len(removed)}
+    return Entry(name=f"{layer}/{one.path.name}", skipped=not any(counts.values()), counts=counts)
 
 
 def _sweep(folder: Path, before: float) -> int:

@@ -97,6 +97,8 @@ def night_and_tidying(folder: Path) -> None:
     """The work that is killed: all that writes to the lake but landing."""
     night = night_in(folder)
     night.run()
+    with lake.duck(night.settings) as connection:  # as `tidy_lake` does with days that are larger than these
+        lake.table(night.settings, night.tenant, "silver", "plays").cluster(connection, "listener_key", above=0)
     tidy_lake(night.tenant, day(2), night.settings.model_copy(update={"keep_hours": 0}), night.marks)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -14,7 +15,7 @@ from nocturne.lake import table
 from nocturne.ledger import Mark
 from nocturne.settings import Settings
 from nocturne.silver.pseudonyms import pseudonym, tenant_key
-from tests.integration.lake.worlds import ARTISTS, PLAYS, Night, day, play, tenant_with
+from tests.integration.lake.worlds import ARTISTS, PLAYS, Night, day, everything, play, tenant_with
 
 LISTENERS = {"name": "people", "dataset": "listeners", "kind": "files", "location": "people.ndjson"}
 RATES = {"name": "rates", "dataset": "fx_rates", "kind": "files", "location": "rates/{day}.ndjson"}
@@ -111,6 +112,40 @@ def test_only_touched_dates_are_rewritten(night: Night) -> None:
     assert changed == {day(2).isoformat(), day(6).isoformat()}
     (commit, *_) = table(night.settings, night.tenant, "silver", "plays").history(1)
     assert commit["version"] == table(night.settings, night.tenant, "silver", "plays").version()
+
+
+def test_rows_of_four_hundred_days_ago_rewrite_their_own_date_alone(night: Night) -> None:
+    for number in range(-402, -397):
+        night.deliver("app", day(number), [play(f"k{number}", number)])
+    night.deliver("app", day(0), [play("k0", 0)])
+    night.run()
+    before = files(night)
+    night.deliver("web", day(1), [play("x", 1), play("very late", -399), play("k-400", -400, ms_played=5)])
+    receipt = night.run()[1]
+    after = files(night)
+    assert receipt.entries[0].event_dates == (day(-400), day(-399), day(1))
+    assert {part for part in after if after[part] != before.get(part)} == {day(number).isoformat() for number in (-400, -399, 1)}
+    assert silver(night) == [
+        ("k-398", 1000, -398, -398), ("k-399", 1000, -399, -399), ("k-400", 5, -400, 1), ("k-401", 1000, -401, -401),
+        ("k-402", 1000, -402, -402), ("k0", 1000, 0, 0), ("very late", 1000, -399, 1), ("x", 1000, 1, 1),
+    ]  # fmt: skip
+
+
+def test_everything_is_built_again_from_landing_alone(night: Night) -> None:
+    for number in range(3):
+        night.deliver("app", day(number), [play(f"k{number}", number), play("k0", number, ms_played=number), "broken"])
+        night.deliver("artists", day(number), [{"artist_id": "a", "artist_name": f"A{number}"}])
+        night.run()
+    stood = everything(night)
+    for layer in ("bronze", "silver", "quarantine"):
+        shutil.rmtree(night.settings.lake_root / "acme" / layer)
+    again = Night(night.settings, night.tenant, newest=night.newest)
+    again.run()
+    stands = everything(again)
+    assert {what: stands[what] for what in stands if "shapes" not in what} == {what: stood[what] for what in stood if "shapes" not in what}
+    assert [set(night.marks_of("shapes", name)) for name in ("plays", "artists")] == [
+        set(again.marks_of("shapes", name)) for name in ("plays", "artists")
+    ]  # they say on which night a shape was found, too
 
 
 def test_a_second_run_changes_nothing(night: Night) -> None:

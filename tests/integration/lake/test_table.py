@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nocturne import lake
 from nocturne.errors import NocturneError
 from nocturne.lake import Connection, Table, duck
 from nocturne.settings import Settings
@@ -159,6 +160,55 @@ def test_small_files_are_merged_and_forgotten_ones_removed(settings: Settings, n
         assert not killed.files[0].path.exists()
         assert held(connection, numbers) == {"a": [0, 1], "b": [0, 1]}
     assert sorted(file.path for file in numbers.files()) == sorted(numbers.path.rglob("*.parquet"))
+
+
+def test_large_files_are_put_in_order_once_and_their_rows_stay(settings: Settings, numbers: Table) -> None:
+    backwards = f"SELECT * FROM ({rows(0, 5, 'a', 'b')}) ORDER BY number DESC"
+    with duck(settings) as connection:
+        numbers.replace(connection, backwards, ["a", "b"])
+        numbers.replace(connection, f"SELECT * FROM ({rows(0, 3, 'c')}) ORDER BY number DESC", ["c"])
+        before = {part: names for part, names in numbers.file_names("abc").items()}
+        assert numbers.cluster(connection, "number", above=3) == 2
+        read = connection.execute(f"SELECT part, list(number) FROM {numbers.scan()} GROUP BY 1 ORDER BY 1").fetchall()
+        assert read == [("a", [0, 1, 2, 3, 4]), ("b", [0, 1, 2, 3, 4]), ("c", [2, 1, 0])]
+        assert connection.execute(f"SELECT DISTINCT words FROM {numbers.scan()}").fetchall() == [(["a", None],)]
+        assert {part: found.rows for part, found in numbers.partitions().items()} == {"a": 5, "b": 5, "c": 3}
+        assert numbers.cluster(connection, "number", above=3) == 0, "they are in order"
+        numbers.replace(connection, rows(7, 9, "b"), ["b"])
+        assert numbers.cluster(connection, "number", above=3) == 1
+        numbers.vacuum(0)
+        assert numbers.has_files(before["a"]), "the rows of the file that went stand in the one in order"
+        assert not numbers.has_files(before["b"]), "these rows were replaced"
+        found = connection.execute(f"SELECT list(number) FROM {numbers.rows_of_names(before['a'])}").fetchall()
+        assert found == [([0, 1, 2, 3, 4],)]
+
+
+def test_rows_of_one_value_keep_their_order(settings: Settings, numbers: Table) -> None:
+    with duck(settings) as connection:
+        numbers.replace(connection, "SELECT 'a' AS part, i % 2 AS number, [i::VARCHAR] AS words FROM range(6) AS t (i)", ["a"])
+        numbers.cluster(connection, "number", above=0)
+        assert connection.execute(f"SELECT words[1] FROM {numbers.scan()}").fetchall() == [(text,) for text in "024135"]
+
+
+def test_what_another_writes_meanwhile_is_not_undone_by_putting_in_order(
+    settings: Settings, numbers: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Table("numbers", numbers.path, COLUMNS, "part")
+
+    def meanwhile(what: str) -> None:
+        if what == "wrote numbers in order":
+            monkeypatch.setattr(lake, "at_write", lambda _what: None)
+            with duck(settings) as own:
+                other.replace(own, rows(100, 1, "a"), ["a"])
+
+    with duck(settings) as connection:
+        numbers.replace(connection, rows(0, 5, "a", "b"), ["a", "b"])
+        monkeypatch.setattr(lake, "at_write", meanwhile)
+        assert numbers.cluster(connection, "number", above=0) == 0
+        assert held(connection, numbers) == {"a": [100], "b": [0, 1, 2, 3, 4]}
+        assert not list(numbers.path.rglob("*-clustered.parquet"))
+        assert numbers.cluster(connection, "number", above=0) == 2
+        assert held(connection, numbers) == {"a": [100], "b": [0, 1, 2, 3, 4]}
 
 
 def test_a_long_log_is_summed_up(settings: Settings, numbers: Table) -> None:

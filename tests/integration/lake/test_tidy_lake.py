@@ -62,6 +62,26 @@ def test_small_files_of_a_part_become_one(night: Night) -> None:
     assert everything(night) == before
 
 
+def test_a_large_day_stands_in_the_order_of_its_listeners(settings: Settings) -> None:
+    night = Night(settings, tenant_with(PLAYS))
+    night.deliver("app", day(0), [play(f"p{number}", 0, listener_id=f"l{number % 997}") for number in range(70_000)])
+    night.deliver("app", day(1), [play("small", 1)])
+    night.run()
+    before = night.rows("silver", order="play_id")
+    (entry,) = [entry for entry in tidy_lake(night.tenant, FIRST, settings, night.marks).entries if entry.name == "silver/plays"]
+    assert (entry.counts["merged"], entry.counts["ordered"]) == (0, 1)
+    assert night.rows("silver", order="play_id") == before
+    large = table(settings, night.tenant, "silver", "plays").files([FIRST.isoformat()])[0]
+    with duck(settings) as connection:
+        groups = connection.execute(
+            "SELECT stats_min_value, stats_max_value FROM parquet_metadata(?) WHERE path_in_schema = 'listener_key' ORDER BY row_group_id",
+            [str(large.path)],
+        ).fetchall()
+    assert len(groups) == 2
+    assert groups[0][1] <= groups[1][0]
+    assert all(entry.skipped for receipt in night.run() for entry in receipt.entries)
+
+
 def test_what_was_tidied_is_not_tidied_again_and_the_next_night_goes_on(night: Night) -> None:
     tidy(night, keep_hours=0)
     again = tidy(night, keep_hours=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import random
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,6 +16,7 @@ from nocturne.gates import gate_bronze
 from nocturne.settings import Settings
 from tests.integration.lake.worlds import Night
 from tests.integration.presets.test_presets import NIGHT, REAL, needs_real, taken
+from tests.packing import zipped
 from tests.unit.bronze.test_sales_reports import BLOCK, SUMS, report
 
 ERN = REAL / "ddex_ern"
@@ -219,12 +222,43 @@ def test_a_message_that_cannot_be_read_is_refused_whole(settings: Settings, cont
         taken(settings, "ddex_ern_4", {"a.xml": content(ern()).encode()})
 
 
+@needs_real
+@pytest.mark.parametrize(("preset", "name"), [("ddex_ern_4", "a.xml"), ("ddex_dsr", "a.tsv")])
+def test_other_bytes_in_a_message_are_refused_or_add_up(settings: Settings, preset: str, name: str) -> None:
+    """24 messages of each kind with a few other bytes, plain or packed, and 4 of noise."""
+    chance, whole = random.Random(preset), ALBUM.read_bytes() if name == "a.xml" else dsr()
+    packed = whole, gzip.compress(whole), zipped({name: whole})
+    damaged = [bytearray(packed[turn % 3]) for turn in range(24)]
+    for content in damaged:
+        for _ in range(chance.randrange(1, 5)):
+            content[chance.randrange(len(content))] = chance.randrange(128)
+    noise = [chance.randbytes(5_000), bytes(5_000), b"\xff" * 5_000, whole[:1_000] + chance.randbytes(1_000)]
+    outcomes = []
+    for turn, content in enumerate([*damaged, *noise]):
+        own = settings.model_copy(update={"var": settings.var / str(turn)})
+        try:
+            night = taken(own, preset, {name: bytes(content)})
+        except DeliveryError as error:
+            assert name in str(error)
+            outcomes.append("refused")
+            continue
+        for dataset in night.tenant.datasets:
+            delivered, left_out, kept, twice, refused = counts_of(night, dataset.name)
+            assert delivered == left_out + kept + twice + refused
+        outcomes.append("taken")
+    assert set(outcomes[:24]) == {"refused", "taken"}
+    assert set(outcomes[24:]) == {"refused"}
+
+
 # sales reports ---------------------------------------------------------------------------------------------------------------------
 USAGES = "DSR_TEST_YouTube_AdSupport-music_2015-Q4_IS_1of1_20160121T150926.tsv"
 
 
-def dsr(name: str = USAGES) -> bytes:
-    return (REAL / "ddex_dsr" / "samples" / name).read_bytes()
+REPORTS = sorted((REAL / "ddex_dsr" / "samples").glob("*.tsv"))
+
+
+def dsr() -> bytes:
+    return (REAL / "ddex_dsr" / "samples" / USAGES).read_bytes()
 
 
 @needs_real
@@ -250,20 +284,22 @@ def test_a_report_whose_records_are_of_another_version_than_it_claims(settings: 
 
 
 @needs_real
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (lambda: dsr(USAGES.replace("TEST_", "TEST2_")), r"says 35 in NumberOfLinesInFile of its foot, but has 34 \(line 34\)"),
-        (
-            lambda: dsr("DSR_PADPIDA2014999999Z_PADPIDA2014111801Y_AdSupport_2015-02_AU_1of1_20140617T092522.tsv"),
-            r"says 123 in .*but has 7",
-        ),
-        (lambda: dsr()[:3000], r"ends without a foot \(line \d+\)"),
-    ],
-)
-def test_a_report_that_is_not_whole_is_refused(settings: Settings, content: Callable[[], bytes], says: str) -> None:
-    with pytest.raises(DeliveryError, match=rf"a\.tsv .*{says}"):
-        taken(settings, "ddex_dsr", {"a.tsv": content()}, only=["statements"])
+@pytest.mark.parametrize("path", REPORTS, ids=lambda path: path.stem[-40:])
+def test_a_report_of_the_samples_is_taken_if_it_has_all_lines_of_which_its_foot_tells(settings: Settings, path: Path) -> None:
+    lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+    has, says = len(lines), int(lines[-1][1])
+    if path.name == USAGES:
+        assert has == says
+        assert counts_of(taken(settings, "ddex_dsr", {path.name: path.read_bytes()}), "statements")[0] == 15
+        return
+    with pytest.raises(DeliveryError, match=rf"says {says} in NumberOfLinesInFile of its foot, but has {has} \(line {has}\)"):
+        taken(settings, "ddex_dsr", {path.name: path.read_bytes()})
+
+
+@needs_real
+def test_a_report_without_its_end_is_refused(settings: Settings) -> None:
+    with pytest.raises(DeliveryError, match=r"a\.tsv .*ends without a foot \(line \d+\)"):
+        taken(settings, "ddex_dsr", {"a.tsv": dsr()[:3000]}, only=["statements"])
 
 
 @needs_real
