@@ -21,7 +21,7 @@ from nocturne.receipts import Entry, Receipt
 from nocturne.settings import Settings
 from nocturne.tenants import Tenant
 
-CI_ONLY = ("tag:ci", "test_name:grain")
+CI_ONLY = ("tag:ci", "test_name:grain", "test_type:unit")
 """Tests for changes of the code. Of keys a night asks less: a unique index refuses a second row, `builds.lacking` finds what has none."""
 _LOG_BYTES = 4 << 20
 _WENT_AWAY = (

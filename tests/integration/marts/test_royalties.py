@@ -290,3 +290,11 @@ def test_units_of_sales_alone_say_that_they_know_no_streams(new_world: Callable[
     world.rows["tracks"][0]["release_id"] = "another"
     world.night(TODAY)
     assert differences(world, TODAY) == []
+
+
+def test_dbts_own_unit_tests_hold(world: World) -> None:
+    results = run_dbt(world.tenant, world.settings, "test", "--select", "test_type:unit")
+    assert {result.node.name for result in results} == {
+        "stream_at_30_seconds", "skips_and_completion_at_their_limits", "chains_are_cut_at_midnight_of_a_leap_day",
+        "money_at_the_rate_of_its_day_and_refunds_on_theirs",
+    }  # fmt: skip
