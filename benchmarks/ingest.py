@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,11 @@ def plays_of(world: World, form: str) -> Tenant:
 
 
 # our way -----------------------------------------------------------------------------------------------------------------------
-def station(name: str, world: WorldParameters, form: str, settings: Settings, marks: MemoryMarks) -> tuple[MemoryMarks, dict[str, float]]:
-    """Run one station in this process, which imported it and its libraries before, as a worker does before it forks a task; its marks
-    and what it cost.
+def station(
+    name: str, world: WorldParameters, form: str, settings: Settings, marks: MemoryMarks, *, day: date | None = None
+) -> tuple[MemoryMarks, dict[str, float]]:
+    """Run one station of a day (the world's last) in this process, which imported it and its libraries before, as a worker does before it
+    forks a task; its marks and what it cost.
     """
     tenant = plays_of(World(world), form)
     import deltalake  # noqa: F401 (stations import it where they first open a table)
@@ -80,7 +83,7 @@ def station(name: str, world: WorldParameters, form: str, settings: Settings, ma
         "land": landing.land, "load_bronze": bronze.load_bronze, "gate_bronze": gates.gate_bronze, "refine_silver": silver.refine_silver,
     }[name]  # fmt: skip
     started, cpu = time.perf_counter(), _cpu_seconds()
-    run(tenant, world.last_day, settings, marks)
+    run(tenant, day or world.last_day, settings, marks)
     cost = {"wall_seconds": time.perf_counter() - started, "cpu_seconds": _cpu_seconds() - cpu, "rss_mb": _rss_mb()}
     return marks, cost
 

@@ -2,9 +2,11 @@
 
 cost_ratio_365_vs_30_days     CPU seconds of `load_bronze` and `refine_silver` of that batch in the year / those in the month
 files_rewritten               silver's data files that the batch replaced or added in the year; all others stand as they were
-read_ratio_nights_vs_rewritten   seconds to read all plays of the year's silver / of the same rows written at once
+read_ratio_nights_vs_rewritten   seconds to read all plays of the year's silver, after maintenance, / of the same rows written at once
+seconds_of_a_listener         to read what one listener played in the year, before and after maintenance put days in the order of listeners
 
-Both lakes come from one world, by the path of the night, and are kept below `var/`; each measurement works on a copy of its own.
+Both lakes come from one world, a night at a time, by the path of the night, and are kept below `var/`; each measurement works on a copy of
+its own.
 """
 
 from __future__ import annotations
@@ -17,34 +19,58 @@ import shutil
 import time
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from benchmarks import CACHE, publish, throwaway_installation
 from benchmarks.ingest import alone, content, plays_of, station
 from benchmarks.warehouse import world_of
-from nocturne.lake import duck, table, text
+from nocturne.lake import Connection, Table, duck, table, text
 from nocturne.ledger import MemoryMarks
+from nocturne.maintenance import tidy_lake
 from nocturne.settings import Settings, load_settings
 from nocturne.simulator import World, WorldParameters, write_sources
 
 _AT_ONCE = 30
+_STATIONS = ("land", "load_bronze", "gate_bronze", "refine_silver")
 _MONTH = 30
 _LATE = (10, 11, 12)  # days of the world
 _FORM = "ndjson"
 
 
 def built(world: World, days: int, settings: Settings) -> MemoryMarks:
-    """Grow the lake of this installation to its first `days` days, so many at once, and keep its marks beside it."""
+    """Grow the lake of this installation to its first `days` days, a night at a time, and keep its marks beside it."""
     tenant, kept = plays_of(world, _FORM), settings.var / "marks"
     done, marks = pickle.loads(kept.read_bytes()) if kept.exists() else (0, MemoryMarks())  # noqa: S301  (we wrote it)
     while done < days:
         upto = min(days, done + _AT_ONCE)
         write_sources(tenant, world, settings.sources_root, days=world.days[done:upto])
-        for name in ("land", "load_bronze", "gate_bronze", "refine_silver"):
-            marks, _ = alone(station, name, world.parameters, _FORM, settings, marks)
+        marks = alone(nights, world.parameters, world.days[done:upto], settings, marks)
         shutil.rmtree(settings.sources_root)
+        forget(settings)
         done = upto
         kept.write_bytes(pickle.dumps((done, marks)))
+    return marks
+
+
+def forget(settings: Settings) -> None:
+    """Let the tables' logs be a month older, so that they tell what Delta keeps of a year: it removes its commits after 30 days."""
+    from deltalake import DeltaTable
+
+    for log in settings.lake_root.rglob("_delta_log"):
+        long_ago = time.time() - 31 * 86_400
+        for commit in log.iterdir():
+            os.utime(commit, (long_ago, long_ago))
+        delta = DeltaTable(str(log.parent))
+        delta.create_checkpoint()
+        delta.cleanup_metadata()
+
+
+def nights(world: WorldParameters, days: Sequence[date], settings: Settings, marks: MemoryMarks) -> MemoryMarks:
+    """Run the night of each of these days."""
+    for day in days:
+        for name in _STATIONS:
+            marks, _ = station(name, world, _FORM, settings, marks, day=day)
     return marks
 
 
@@ -72,7 +98,7 @@ def measured(world: WorldParameters, late: bytes, lake: Settings, marks: MemoryM
         silver = table(settings, tenant, "silver", "plays")
         before = {(file.part, file.path.name) for file in silver.files()}
         costs = {}
-        for name in ("land", "load_bronze", "gate_bronze", "refine_silver"):
+        for name in _STATIONS:
             marks, costs[name] = alone(station, name, world, _FORM, settings, marks)
         after = {(file.part, file.path.name) for file in silver.files()}
         rows, digest = content(settings, tenant)
@@ -86,24 +112,53 @@ def measured(world: WorldParameters, late: bytes, lake: Settings, marks: MemoryM
     }
 
 
-def read_ratio(world: World, settings: Settings) -> float:
-    """Seconds to read silver as its nights left it / as one query writes it."""
-    silver = table(settings, plays_of(world, _FORM), "silver", "plays")
-    whole = settings.var / "rewritten"
+def reading(world: World, lake: Settings) -> dict[str, Any]:
+    """What reading silver costs as its nights left it, and after maintenance."""
+    with throwaway_installation() as settings:
+        shutil.copytree(lake.lake_root, settings.lake_root, copy_function=os.link)
+        tenant = plays_of(world, _FORM)
+        silver = table(settings, tenant, "silver", "plays")
+        with duck(settings) as connection:
+            before = of_a_listener(connection, silver)
+            started = time.perf_counter()
+            receipt = tidy_lake(tenant, world.days[-1], settings, MemoryMarks())
+            seconds = time.perf_counter() - started
+            after = of_a_listener(connection, silver)
+            ratio, files = read_ratio(connection, silver, settings.var / "rewritten"), len(silver.files())
+    (entry,) = [entry for entry in receipt.entries if entry.name == "silver/plays"]
+    return {
+        "read_ratio_nights_vs_rewritten": round(ratio, 3),
+        "files": files,
+        "seconds_of_a_listener": {"before": round(before, 3), "after": round(after, 3)},
+        "maintenance": {"seconds": round(seconds, 1), **entry.counts},
+    }
+
+
+def of_a_listener(connection: Connection, silver: Table) -> float:
+    """Seconds to read what one listener played."""
+    (listener,) = connection.execute(f"SELECT min(listener_key) FROM {silver.scan(parts=[silver.files()[-1].part or ''])}").fetchall()[0]
+    query = f"SELECT count(*), sum(ms_played), max(played_at) FROM {silver.scan()} WHERE listener_key = {text(listener)}"
+    return least_seconds(connection, query)
+
+
+def read_ratio(connection: Connection, silver: Table, whole: Path) -> float:
+    """Seconds to read silver as it stands / as one query writes it to `whole`."""
     columns = ", ".join(f"max({column})" for column, _ in silver.columns if column != silver.partition)
-    with duck(settings) as connection:
-        if not whole.exists():
-            connection.execute(
-                f"COPY (SELECT * FROM {silver.scan()}) TO {text(whole)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
-            )
-        nights, rewritten = silver.scan(), f"read_parquet({text(whole)})"
-        seconds: dict[str, float] = {}
-        for _ in range(3):
-            for rows in (nights, rewritten):
-                started = time.perf_counter()
-                connection.execute(f"SELECT count(*), {columns} FROM {rows}").fetchall()
-                seconds[rows] = min(seconds.get(rows, 1e9), time.perf_counter() - started)
-    return seconds[nights] / seconds[rewritten]
+    connection.execute(f"COPY (SELECT * FROM {silver.scan()}) TO {text(whole)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)")
+    stands, rewritten = (
+        least_seconds(connection, f"SELECT count(*), {columns} FROM {rows}") for rows in (silver.scan(), f"read_parquet({text(whole)})")
+    )
+    return stands / rewritten
+
+
+def least_seconds(connection: Connection, query: str) -> float:
+    """The fastest of three."""
+    found = []
+    for _ in range(3):
+        started = time.perf_counter()
+        connection.execute(query).fetchall()
+        found.append(time.perf_counter() - started)
+    return min(found)
 
 
 def best(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -144,7 +199,7 @@ def main() -> None:
             "cost_ratio_365_vs_30_days": round(year["cpu_seconds"] / month["cpu_seconds"], 3),
             "files_rewritten": year["files_rewritten"],
             "parts_rewritten": year["parts_rewritten"],
-            "read_ratio_nights_vs_rewritten": round(read_ratio(world, settings), 3),
+            **reading(world, settings),
             "year": year,
             "month": month,
         },

@@ -8,8 +8,9 @@ from nocturne.orchestration.stations import StationOperator
 
 DOCUMENTATION = """
 Removes deliveries that were replaced more than `NOCTURNE_KEEP_DAYS` (30) ago, packs the raw files of landing, merges small files of the
-lake's tables, and removes those that no version of the last `NOCTURNE_KEEP_HOURS` (a week) names, and what undoes publishes before the
-last 30. It changes no row, and waits while a night holds the tenant. Trigger it by hand when the disk fills up.
+lake's tables, puts large days of silver in the order of their listeners, and removes files that no version of the last
+`NOCTURNE_KEEP_HOURS` (a week) names, and what undoes publishes before the last 30. It changes no row, and waits while a night holds the
+tenant. Trigger it by hand when the disk fills up.
 """
 
 for tenant in tenants("{slug}__maintenance"):

@@ -33,7 +33,7 @@ _DAY_SECONDS: Final = 86_400
 
 
 def tidy_lake(tenant: Tenant, day: date, settings: Settings, ledger: Marks) -> Receipt:
-    """Merge the small files of a tenant's tables and order its large ones, remove what no kept version names, and what killed processes left.
+    """Merge the small files of a tenant's tables, order its large ones, remove what no kept version names and what killed processes left.
 
     Reads the Delta logs; writes commits that change no row, and removes files. Neither marks nor rows depend on it: run again, or killed
     anywhere, it leaves the same tables. Raises TransientError if commits meet others every time.
