@@ -48,7 +48,7 @@ MARKS = MemoryMarks()
 EVERY_NIGHT = (
     "activity_days", "track_days", "mrr_days", "revenue_days", "reconciliation_days", "artist_days", "artist_territory_days",
     "artist_facts", "artist_audience", "playlist_days", "playlist_effects", "catalogue_days", "release_days", "platform_days",
-    "territory_days", "distribution_days", "genre_weeks", "virality_days",
+    "territory_days", "distribution_days", "genre_weeks", "virality_days", "save_days",
 )  # fmt: skip
 """Marts that have rows to ask after any night; a watchlist needs two months before it."""
 Damage = Callable[[str], AbstractContextManager[None]]

@@ -143,7 +143,10 @@ class Randomness:
         """Something done beside playing; now and then by nobody."""
         who = self.dice.choice((listener, listener, listener, None))
         what = {"interaction_id": self.name("act"), "listener_key": who, "interacted_at": at, "country": "FR"}
-        told = {"interaction": ("save", "share")[self._count % 2], "track_id": (*self.tracks, None)[self._count % (len(self.tracks) + 1)]}
+        told = {
+            "interaction": ("save", "share", "unsave", "share")[self._count % 4],
+            "track_id": (*self.tracks, None)[self._count % (len(self.tracks) + 1)],
+        }
         return what | told | {"artist_id": ("artist-0", None, None)[self._count % 3]}
 
     def placements(self, first: date, last: date, count: int) -> dict[str, list[Row]]:

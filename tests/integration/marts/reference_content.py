@@ -25,6 +25,7 @@ KEYS = {
     "distribution_days": ("measure", "played_on"),
     "genre_weeks": ("genre", "week_on"),
     "virality_days": ("day_on",),
+    "save_days": ("track_id", "saved_on"),
 }
 
 
@@ -67,6 +68,7 @@ def tables(heard: Heard, days: Iterable[date]) -> dict[str, Table]:
         found["release_days"] = _release_days(heard)
     if heard.has("plays", "interactions"):
         found["virality_days"] = _virality_days(heard, days)
+        found["save_days"] = _save_days(heard)
     if heard.has("playlists", "playlist_tracks"):
         found["playlist_days"] = _playlist_days(heard)
     if heard.has("plays", "tracks", "playlists", "playlist_tracks"):
@@ -279,6 +281,25 @@ def _genre_weeks(heard: Heard) -> Table:
 def _share(genres: Mapping[str, list[Row]], genre: str) -> float | None:
     streams = {name: sum(play["is_stream"] for play in plays) for name, plays in genres.items()}
     return streams.get(genre, 0) / sum(streams.values()) if sum(streams.values()) else None
+
+
+def _save_days(heard: Heard) -> Table:
+    found: Table = {}
+    saves = [row for row in heard.rows["interactions"] if row["interaction"] in ("save", "unsave")]
+    for (track, on), rows in grouped_by(saves, lambda row: (row.get("track_id") or "unknown", row["interacted_on"])).items():
+        streams = [play for play in heard.plays if play["is_stream"] and (play["track_id"], play["played_on"]) == (track, on)]
+        listeners = {play["listener_key"] for play in streams}
+        made = sum(row["interaction"] == "save" for row in rows)
+        found[track, on] = {
+            "save_count": made,
+            "unsave_count": len(rows) - made,
+            "net_save_count": 2 * made - len(rows),
+            "stream_count": len(streams),
+            "listeners_1d": len(listeners),
+            "saves_per_listener": made / len(listeners) if listeners else None,
+            "saves_per_stream": made / len(streams) if streams else None,
+        }
+    return found
 
 
 def _virality_days(heard: Heard, days: Iterable[date]) -> Table:

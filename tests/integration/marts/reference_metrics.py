@@ -118,6 +118,7 @@ ADDED: dict[str, tuple[str, Callable[[Row], Any]]] = {
     "exposed_listeners": ("experiment_variants", _column("exposed_count")),
     "judged_listeners": ("experiment_variants", _column("judged_count")),
     "experiment_conversions": ("experiment_variants", _column("converted_count")),
+    **{name: ("save_days", _column(name)) for name in ("save_count", "unsave_count", "net_save_count")},
     "playlist_adds": ("playlist_days", _column("add_count")),
     "playlist_removals": ("playlist_days", _column("removal_count")),
     "playlist_reach": ("playlist_days", _column("reach_count")),

@@ -66,7 +66,8 @@ def fill(world: World) -> None:
         (0, {}),
     ):
         share(world, TODAY - timedelta(ago), **what)
-    world.add("interactions", {"interaction_id": "save", "interacted_at": local(f"{TODAY}T20:00"), "interaction": "save"})
+    for track, what in (("rising", "save"), ("rising", "save"), ("rising", "unsave"), ("gone", "save"), ("gone", "unsave"), (None, "save")):
+        share(world, TODAY, track_id=track, interaction=what)
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +147,27 @@ def test_a_week_that_is_not_over_has_a_share_and_no_change(world: World) -> None
         assert differences(world, TODAY + timedelta(later)) == []
     (row,) = [row for row in world.mart("genre_weeks") if row["week_on"] == TODAY + timedelta(1) and row["genre"] == "pop"]
     assert (row["is_over"], row["stream_share_change"]) == (True, pytest.approx(1 - 1 / 7))
+
+
+def test_saves_are_told_beside_those_who_heard_the_track_on_the_day(world: World) -> None:
+    columns = ("save_count", "unsave_count", "net_save_count", "stream_count", "listeners_1d", "saves_per_listener", "saves_per_stream")
+    assert {row["track_id"]: tuple(row[column] for column in columns) for row in world.mart("save_days")} == {
+        "rising": (2, 1, 1, 4, 4, 0.5, 0.5),
+        "gone": (1, 1, 0, 0, 0, None, None),
+        "unknown": (1, 0, 1, 0, 0, None, None),
+    }
+
+
+def test_a_late_play_of_a_saved_track_moves_its_save_rate(new_world: Callable[[Tenant], World]) -> None:
+    world = new_world(make_tenant("contents", DATASETS, begins_on=BEGINS))
+    fill(world)
+    world.night(TODAY)
+    hear(world, "gone", TODAY, listener="late", country="FR")
+    hear(world, "gone", TODAY, listener="late", country="DE")
+    world.night(TODAY)
+    (row,) = [row for row in world.mart("save_days") if row["track_id"] == "gone"]
+    assert (row["stream_count"], row["listeners_1d"], row["saves_per_listener"], row["saves_per_stream"]) == (2, 1, 1, 0.5)
+    assert differences(world, TODAY) == []
 
 
 def test_momentum_and_popularity(new_world: Callable[[Tenant], World]) -> None:

@@ -82,6 +82,7 @@ WHY_NOT = {
         "line_count adjustment_count pro_rata_amount user_centric_amount artist_centric_amount",
         "sums of the lines, which tell holders too",
     ),
+    "save_days": ("stream_count", "streams of saved tracks alone"),
     "session_days": ("stream_count skip_count interaction_count", "streams and skips are asked by the day of the play"),
     "sessions": ("stream_count skip_count track_count interaction_count", "streams and skips are asked of plays"),
     "statement_months": ("unconverted_count", "an alert to finance, not a number of the period"),
