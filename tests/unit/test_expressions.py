@@ -101,6 +101,11 @@ def test_what_is_no_single_expression_is_refused(text: str) -> None:
         check_expression(text)
 
 
+def test_what_would_vanish_when_it_is_written_is_refused() -> None:
+    with pytest.raises(ExpressionError, match="not read twice in the same way"):
+        check_expression("length('', \"0\")")  # the parser takes a second argument, an encoding, and writes none
+
+
 @pytest.mark.parametrize("function", sorted(FUNCTIONS - {"if", "cast", "try_cast", "extract"}))
 def test_a_name_opens_nothing_without_its_list(function: str) -> None:
     """Each function that is allowed is refused under a name that only resembles it."""
