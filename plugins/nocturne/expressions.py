@@ -92,15 +92,15 @@ def check_expression(text: str) -> Expression:
         sql = _written(tree)
         _check_words(sql, text)
         _check_nesting(sql)
-        again = _parse(sql)
-        # Of some functions the parser reads arguments that it does not write.
-        if _written(again) != sql or _columns(again) != _columns(tree):
+        again, columns = _parse(sql), _columns(tree)
+        # Of some functions the parser reads arguments that it does not write. A column among them would be asked of a delivery for nothing.
+        if _written(again) != sql or _columns(again) != columns:
             raise ExpressionError(f"{text!r} is not read twice in the same way: write it more plainly")
     except ExpressionError:
         raise
     except Exception as error:  # whatever a parser stumbles over is no expression; it does not end the loading of a tenant
         raise ExpressionError(f"{text!r} is no SQL expression: {(str(error) or type(error).__name__).splitlines()[0]}") from error
-    return Expression(sql, _columns(tree))
+    return Expression(sql, columns)
 
 
 def _check_nesting(text: str) -> None:
